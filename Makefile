@@ -1,0 +1,37 @@
+# Every target makes .venv when it is missing or when what it is made from has changed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.installed
+	$(BIN)/python -m train_scripts.demo
+
+test: .venv/.installed-test
+	$(BIN)/python -m pytest
+
+# The Transformers team's model rules. Left out: TRF028 (their licence header; ours is the LICENSE file), TRF038 (their
+# folder for tests) and TRF057 (@auto_docstring fills in arguments of their library; our docstrings are written out).
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	sed -E '/^\[rules\.TRF0(28|38|57)\]/,/^default_enabled/s/^default_enabled = true/default_enabled = false/' \
+		$$($(BIN)/python -c 'import mlinter, pathlib; print(pathlib.Path(mlinter.__file__).with_name("rules.toml"))') \
+		> .venv/mlinter-rules.toml
+	$(BIN)/mlinter --rules-toml .venv/mlinter-rules.toml --no-cache --no-progress modeling_sleepvit/
+
+bench: .venv/.installed-test
+	$(BIN)/python -m benchmarks.staging_speed
+	$(BIN)/python -m benchmarks.holdout
+
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench]'
+	touch $@
+
+clean:
+	rm -rf .venv demo_output

@@ -1,0 +1,1 @@
+"""From recordings and scorings to checked rows for training."""

@@ -1,0 +1,103 @@
+"""Sequences of consecutive epochs for training, cut from nights without copying them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from modeling_sleepvit.night_staging import sequence_starts
+from modeling_sleepvit.stages import IGNORED_ID
+
+from .npz_nights import NightRows
+
+
+class EpochSequences(Dataset):
+    """Windows of consecutive epochs that never cross a recording; a night shorter than a window is padded and masked.
+
+    Args:
+        nights: rows in night order.
+        sequence_length: epochs per window.
+        stride: epochs from one window to the next; None stands for `sequence_length`, so that each epoch is seen once.
+        random_shift: move every window by up to half a stride at each access, so that a pass over the data never
+            shows the same windows again; drawn from PyTorch's global generator, which Trainer saves and restores.
+        transform: changes the `input_values` of a window at each access (augmentation); None leaves them.
+
+    Raises:
+        ValueError: there is no night.
+    """
+
+    def __init__(
+        self,
+        nights: Sequence[NightRows],
+        sequence_length: int,
+        stride: int | None = None,
+        random_shift: bool = False,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ):
+        if not nights:
+            raise ValueError("nights must hold at least one night")
+        self.nights = list(nights)
+        self.sequence_length = sequence_length
+        self.stride = stride or sequence_length
+        self.random_shift = random_shift
+        self.transform = transform
+        self.windows = [
+            (night_index, start)
+            for night_index, night in enumerate(self.nights)
+            for start in sequence_starts(max(len(night), sequence_length), sequence_length, self.stride)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Return `input_values` (L, channels, rows, frames), `attention_mask` (L,) and `labels` (L,)."""
+        night_index, start = self.windows[index]
+        night = self.nights[night_index]
+        if self.random_shift:
+            shift = int(torch.randint(-(self.stride // 2), self.stride // 2 + 1, ()))
+            start = min(max(start + shift, 0), max(len(night) - self.sequence_length, 0))
+        epochs = slice(start, start + self.sequence_length)
+        labels = night.labels[epochs]
+        input_values = _transformed(night.input_values[epochs], self.transform)
+        attention_mask = torch.ones(len(labels), dtype=torch.long)
+        missing = self.sequence_length - len(labels)
+        return {
+            "input_values": functional.pad(input_values, (0, 0, 0, 0, 0, 0, 0, missing)),
+            "attention_mask": functional.pad(attention_mask, (0, missing)),
+            "labels": functional.pad(torch.from_numpy(labels), (0, missing), value=IGNORED_ID),
+        }
+
+
+class SingleEpochs(Dataset):
+    """Epochs one by one, for the single-epoch model.
+
+    Args:
+        nights: rows in night order.
+        transform: changes the `input_values` of an epoch at each access (augmentation); None leaves them.
+    """
+
+    def __init__(self, nights: Sequence[NightRows], transform: Callable[[torch.Tensor], torch.Tensor] | None = None):
+        self.nights = list(nights)
+        self.transform = transform
+        self.ends = np.cumsum([len(night) for night in self.nights])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Return `input_values` (channels, rows, frames) and `labels` ()."""
+        night_index = int(np.searchsorted(self.ends, index, side="right"))
+        night = self.nights[night_index]
+        epoch = index - int(self.ends[night_index]) + len(night)
+        return {
+            "input_values": _transformed(night.input_values[epoch], self.transform),
+            "labels": torch.tensor(night.labels[epoch]),
+        }
+
+
+def _transformed(input_values: np.ndarray, transform: Callable | None) -> torch.Tensor:
+    input_values = torch.from_numpy(input_values)
+    return input_values if transform is None else transform(input_values)

@@ -1,0 +1,62 @@
+"""SleepViT: sleep staging from EEG as Hugging Face Transformers models.
+
+Importing the package registers its configurations, models, feature extractor and the pipeline "sleep-staging" with
+Transformers, so that AutoConfig, AutoModel, AutoFeatureExtractor and pipeline() know them.
+"""
+
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForAudioFrameClassification,
+)
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .checkpoints import embedded_checkpoint
+from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
+from .errors import SleepViTError
+from .feature_extraction_sleepvit import SleepViTFeatureExtractor
+from .hypnogram import Hypnogram
+from .modeling_sleepvit import (
+    SleepViTForAudioClassification,
+    SleepViTForAudioFrameClassification,
+    SleepViTModel,
+    SleepViTSequenceModel,
+)
+from .pipeline_sleepvit import SleepStagingPipeline
+from .recordings import Recording, read_recording
+from .stages import STAGES, UNSCORED
+
+
+for _config in (SleepViTConfig, SleepViTSequenceConfig):
+    AutoConfig.register(_config.model_type, _config)
+    AutoFeatureExtractor.register(_config, SleepViTFeatureExtractor)
+AutoModel.register(SleepViTConfig, SleepViTModel)
+AutoModel.register(SleepViTSequenceConfig, SleepViTSequenceModel)
+AutoModelForAudioClassification.register(SleepViTConfig, SleepViTForAudioClassification)
+AutoModelForAudioFrameClassification.register(SleepViTSequenceConfig, SleepViTForAudioFrameClassification)
+PIPELINE_REGISTRY.register_pipeline(
+    "sleep-staging",
+    pipeline_class=SleepStagingPipeline,
+    pt_model=(AutoModelForAudioFrameClassification, AutoModelForAudioClassification),
+    type="audio",
+)
+
+__all__ = [
+    "STAGES",
+    "UNSCORED",
+    "Hypnogram",
+    "Recording",
+    "SleepStagingPipeline",
+    "SleepViTConfig",
+    "SleepViTError",
+    "SleepViTFeatureExtractor",
+    "SleepViTForAudioClassification",
+    "SleepViTForAudioFrameClassification",
+    "SleepViTModel",
+    "SleepViTSequenceConfig",
+    "SleepViTSequenceModel",
+    "embedded_checkpoint",
+    "read_recording",
+]

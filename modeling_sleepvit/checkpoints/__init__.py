@@ -1,0 +1,28 @@
+"""The checkpoints that come with the package, so that staging needs no network."""
+
+from pathlib import Path
+
+from ..errors import CheckpointError
+
+
+DEFAULT_CHECKPOINT = "sleepvit-sedf20-5s"
+
+
+def embedded_checkpoint(name: str | None = None) -> str:
+    """Find a checkpoint that comes with the package.
+
+    Args:
+        name: its folder's name; None stands for the default, trained on Sleep-EDF.
+
+    Returns:
+        the folder, to be handed to `from_pretrained` or `pipeline`.
+
+    Raises:
+        CheckpointError: there is no checkpoint of that name; the message lists those there are.
+    """
+    folder = Path(__file__).parent
+    path = folder / (name or DEFAULT_CHECKPOINT)
+    if not (path / "config.json").is_file():
+        names = sorted(config.parent.name for config in folder.glob("*/config.json"))
+        raise CheckpointError(f"no embedded checkpoint {path.name!r}: expected one of {', '.join(names) or 'none'}.")
+    return str(path)

@@ -1,0 +1,210 @@
+"""Configurations of the SleepViT models."""
+
+from huggingface_hub.dataclasses import strict
+from transformers.configuration_utils import PreTrainedConfig
+
+from .stages import STAGES
+
+
+@strict
+class SleepViTEncoderConfig(PreTrainedConfig):
+    """What the epoch encoder and the sequence encoder have in common: a pre-norm Transformer and its training loss.
+
+    Args:
+        hidden_size: width D of the tokens.
+        num_hidden_layers: number of Transformer blocks.
+        num_attention_heads: number of attention heads H.
+        head_dim: width d of one head; H * d need not be D.
+        intermediate_size: width M of the hidden layer of the feed-forward part.
+        hidden_act: activation of the feed-forward part; "gelu" is the exact (erf) one.
+        hidden_dropout_prob: dropout after the attention's out-projection and inside and after the feed-forward part.
+        layer_norm_eps: epsilon of the layer norms.
+        weight_init: "normal" (mean 0, `initializer_range`) or "published" (class token and positions N(0, 1), linear
+            layers as PyTorch makes them, as in the paper's code).
+        initializer_range: standard deviation of the "normal" initialisation.
+        class_weights: one weight per class for the cross-entropy, or None; weights that average 1 over the training
+            epochs keep the scale of the loss, since it is divided by the number of scored epochs.
+        label_smoothing: share of the target that is spread over all classes, 0 to below 1.
+    """
+
+    model_type = "sleepvit_encoder"
+
+    hidden_size: int = 128
+    num_hidden_layers: int = 8
+    num_attention_heads: int = 12
+    head_dim: int = 16
+    intermediate_size: int = 256
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.0
+    layer_norm_eps: float = 1e-5
+    weight_init: str = "normal"
+    initializer_range: float = 0.02
+    class_weights: list[float] | None = None
+    label_smoothing: float | int = 0.0
+
+    # A user's settings are refused with ValueError, which the errors of `strict` are not.
+    def __post_init__(self, **kwargs):
+        if self.id2label is None and kwargs.get("num_labels") in (None, len(STAGES)):
+            self.id2label = dict(enumerate(STAGES))
+        super().__post_init__(**kwargs)
+        if self.label2id is None and self.id2label is not None:
+            self.label2id = {label: index for index, label in self.id2label.items()}
+        if self.weight_init not in ("normal", "published"):
+            raise ValueError(f"weight_init must be 'normal' or 'published', found: {self.weight_init!r}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), found: {self.label_smoothing}")
+        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
+            raise ValueError(
+                f"class_weights must hold one weight for each of the {self.num_labels} classes, "
+                f"found: {len(self.class_weights)}"
+            )
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides):
+        """Make the configuration of a published model.
+
+        Args:
+            name: one of the names in `PRESETS` of the class.
+            **overrides: fields that differ from the preset.
+
+        Returns:
+            the configuration.
+
+        Raises:
+            ValueError: there is no preset of that name.
+        """
+        if name not in cls.PRESETS:
+            raise ValueError(f"{cls.__name__} has the presets {sorted(cls.PRESETS)}, found: {name!r}")
+        return cls(**{**cls.PRESETS[name], **overrides})
+
+
+# Published sizes: METHOD section 4 of the paper's facts. The 1-second baseline keeps the 301 positions of its code.
+_PUBLISHED = {"num_channels": 2, "weight_init": "published", "num_hidden_layers": 8}
+_SMALL = {**_PUBLISHED, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128}
+
+
+@strict
+class SleepViTConfig(SleepViTEncoderConfig):
+    """Configuration of the epoch encoder, EEGspec-VTrans: one epoch's spectrogram is cut into band x second patches.
+
+    Args:
+        num_channels: EEG channels of one input.
+        num_rows: rows of the spectrogram after the frequency cut of the feature extractor.
+        num_frames: frames (seconds) of the encoder's window; an epoch of k * num_frames frames is read as k windows
+            whose embeddings are averaged.
+        patch_rows: rows of one patch; num_rows / patch_rows is the number of bands. num_rows itself gives one token
+            per second, that is no frequency cut.
+        channel_tokens: False puts the channels of a (band, second) into one token, True gives each its own.
+        num_positions: learned positions including the class token's; None stands for as many as there are tokens.
+        pooling: "cls" (the class token) or "mean" (the mean of all tokens, the class token among them).
+        **kwargs: the arguments of `SleepViTEncoderConfig`.
+
+    Raises:
+        ValueError: the rows cannot be cut into bands, there are fewer positions than tokens, or a name is unknown.
+
+    Source:
+        Chen et al., IEEE TNSRE 31:1974-1985, 2023.
+    """
+
+    model_type = "sleepvit"
+
+    PRESETS = {
+        "eegspec-vtrans": _PUBLISHED,
+        "eegspec-vtrans-channel-tokens": {**_SMALL, "channel_tokens": True, "hidden_dropout_prob": 0.5},
+        "eegspec-1s": {**_SMALL, "channel_tokens": True, "num_rows": 32, "patch_rows": 32, "num_positions": 301},
+    }
+
+    num_channels: int = 1
+    num_rows: int = 20
+    num_frames: int = 30
+    patch_rows: int = 4
+    channel_tokens: bool = False
+    num_positions: int | None = None
+    pooling: str = "cls"
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.num_rows % self.patch_rows:
+            raise ValueError(
+                f"num_rows must be a multiple of patch_rows ({self.patch_rows}) so that the bands are equal, "
+                f"found: {self.num_rows}"
+            )
+        if self.num_positions is None:
+            self.num_positions = self.num_patches + 1
+        if self.num_positions < self.num_patches + 1:
+            raise ValueError(
+                f"num_positions must cover {self.num_patches} patches and the class token "
+                f"({self.num_patches + 1}), found: {self.num_positions}"
+            )
+        if self.pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling must be 'cls' or 'mean', found: {self.pooling!r}")
+
+    @property
+    def num_bands(self) -> int:
+        """Number of frequency bands a spectrogram is cut into."""
+        return self.num_rows // self.patch_rows
+
+    @property
+    def num_patches(self) -> int:
+        """Number of tokens of one window, without the class token."""
+        return self.num_bands * self.num_frames * (self.num_channels if self.channel_tokens else 1)
+
+    @property
+    def patch_size(self) -> int:
+        """Number of spectrogram values in one token."""
+        return self.patch_rows * (1 if self.channel_tokens else self.num_channels)
+
+
+@strict
+class SleepViTSequenceConfig(SleepViTEncoderConfig):
+    """Configuration of the sequence model, EEGspec-Seq-VTrans: epoch embeddings attend to their neighbours.
+
+    Args:
+        epoch_config: the epoch encoder's `SleepViTConfig` (or its dict).
+        sequence_length: number of consecutive epochs L the model sees at once.
+        label_mode: "all" gives a stage for each of the L epochs; "center" puts a class token before the epochs and
+            gives the stage of the epoch in the middle, as published.
+        auxiliary_loss_weight: weight of a second loss on the stage read from each epoch's own embedding; needs "all".
+        **kwargs: the arguments of `SleepViTEncoderConfig`, here of the sequence encoder.
+
+    Raises:
+        ValueError: a name is unknown or the auxiliary loss does not fit the label mode.
+
+    Source:
+        Chen et al., IEEE TNSRE 31:1974-1985, 2023 (sequence model).
+    """
+
+    model_type = "sleepvit_sequence"
+    sub_configs_defaults = {"epoch_config": SleepViTConfig}
+
+    PRESETS = {
+        "eegspec-seq-vtrans": {
+            "epoch_config": {**_SMALL, "head_dim": 32},
+            "sequence_length": 3,
+            "label_mode": "center",
+            "hidden_size": 64,
+            "num_hidden_layers": 8,
+            "num_attention_heads": 4,
+            "head_dim": 32,
+            "intermediate_size": 128,
+            "weight_init": "published",
+        },
+    }
+
+    epoch_config: dict | SleepViTConfig | None = None
+    sequence_length: int = 48
+    label_mode: str = "all"
+    auxiliary_loss_weight: float | int = 0.0
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    head_dim: int = 32
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.label_mode not in ("all", "center"):
+            raise ValueError(f"label_mode must be 'all' or 'center', found: {self.label_mode!r}")
+        if self.auxiliary_loss_weight and self.label_mode != "all":
+            raise ValueError("auxiliary_loss_weight needs label_mode 'all': 'center' labels one epoch only")
+
+
+__all__ = ["SleepViTConfig", "SleepViTSequenceConfig"]

@@ -1,0 +1,260 @@
+"""Feature extractor of SleepViT: waveform in uV -> spectrogram of 1 s windows -> frequency cut -> normalised rows."""
+
+from fractions import Fraction
+from numbers import Real
+
+import numpy as np
+from scipy import signal
+from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.utils import TensorType
+
+
+LOWEST_SAMPLING_RATE = 64.0
+"""Hz; the rows of the spectrogram reach up to 32 Hz."""
+
+POWER_FLOOR = 1e-6
+"""uV^2/Hz; far below any EEG, also at a tenth of its amplitude, so that only a dead channel lies under it."""
+
+IQR_OF_NORMAL = 1.349
+"""Interquartile range of a standard normal distribution: robust scaling then gives about unit variance."""
+
+
+class SleepViTFeatureExtractor(FeatureExtractionMixin):
+    """Turns one recording into the `input_values` of the SleepViT models, epoch by epoch.
+
+    Args:
+        row_widths_hz: width of each row in Hz from 0 Hz upwards; a row is the mean of the 1 Hz rows it covers. The
+            default, sixteen rows of 1 Hz and four of 4 Hz, is the paper's frequency cut from 32 rows to 20.
+        epoch_seconds: length of one epoch in whole seconds.
+        power_scale: "log" (log10 of the power density) or "linear" (uV^2/Hz, as published).
+        scaling: "robust" centres each row of each channel on its median over the recording and divides by its
+            interquartile range; "none" leaves the power as it is, as published.
+        clip_at: robust-scaled values are clipped to [-clip_at, clip_at].
+        **kwargs: what Transformers stores beside the settings.
+
+    Raises:
+        ValueError: a setting is unknown.
+
+    Source:
+        Chen et al., IEEE TNSRE 31:1974-1985, 2023 (spectrogram and frequency cut); log power and robust scaling are
+        this package's.
+    """
+
+    model_input_names = ["input_values"]
+
+    PRESETS = {"default": {}, "published": {"power_scale": "linear", "scaling": "none"}}
+
+    def __init__(
+        self,
+        row_widths_hz: list[int] | None = None,
+        epoch_seconds: int = 30,
+        power_scale: str = "log",
+        scaling: str = "robust",
+        clip_at: float = 5.0,
+        **kwargs,
+    ):
+        if power_scale not in ("log", "linear"):
+            raise ValueError(f"power_scale must be 'log' or 'linear', found: {power_scale!r}")
+        if scaling not in ("robust", "none"):
+            raise ValueError(f"scaling must be 'robust' or 'none', found: {scaling!r}")
+        row_widths_hz = [1] * 16 + [4] * 4 if row_widths_hz is None else [int(width) for width in row_widths_hz]
+        if min(row_widths_hz) < 1 or sum(row_widths_hz) > LOWEST_SAMPLING_RATE / 2:
+            raise ValueError(
+                f"row_widths_hz must be at least 1 Hz each and {LOWEST_SAMPLING_RATE / 2:g} Hz together at most, "
+                f"found: {row_widths_hz}"
+            )
+        super().__init__(**kwargs)
+        self.row_widths_hz = row_widths_hz
+        self.epoch_seconds = epoch_seconds
+        self.power_scale = power_scale
+        self.scaling = scaling
+        self.clip_at = clip_at
+
+    @classmethod
+    def from_preset(cls, name: str) -> "SleepViTFeatureExtractor":
+        """Make the feature extractor of a preset.
+
+        Args:
+            name: "default", or "published" for the paper's linear power without normalisation.
+
+        Returns:
+            the feature extractor.
+
+        Raises:
+            ValueError: there is no preset of that name.
+        """
+        if name not in cls.PRESETS:
+            raise ValueError(f"{cls.__name__} has the presets {sorted(cls.PRESETS)}, found: {name!r}")
+        return cls(**cls.PRESETS[name])
+
+    @property
+    def row_edges_hz(self) -> list[int]:
+        """Edges of the rows in Hz, one more than there are rows."""
+        return [0, *np.cumsum(self.row_widths_hz).tolist()]
+
+    def __call__(
+        self,
+        waveform,
+        sampling_rate: float | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """Prepare one recording; robust scaling looks at all of its epochs together.
+
+        Args:
+            waveform: uV; (samples,) or (channels, samples) without a break, whose incomplete last epoch is dropped, or
+                (epochs, channels, samples) already cut into epochs of whole seconds (which may be shorter than
+                `epoch_seconds`).
+            sampling_rate: Hz, from 64 up. A rate that is not a whole number is resampled to the nearest one.
+            return_tensors: "pt" or "np" (the default).
+
+        Returns:
+            `input_values` (epochs, channels, rows, seconds), float32. Seconds without a finite signal, and with robust
+            scaling flat seconds and constant rows, are 0.
+
+        Raises:
+            ValueError: the sampling rate is missing or too low, the shape is wrong or there is no whole epoch.
+        """
+        waveform, sampling_rate = to_whole_rate(_checked_waveform(waveform), _checked_sampling_rate(sampling_rate))
+        rows = frequency_cut(
+            one_hertz_power(self.cut_epochs(waveform, sampling_rate), sampling_rate), self.row_widths_hz
+        )
+        if self.power_scale == "log":
+            is_dead = ~(rows > POWER_FLOOR).any(axis=2, keepdims=True)
+            rows = np.where(is_dead, np.nan, np.log10(np.maximum(rows, POWER_FLOOR)))
+        if self.scaling == "robust":
+            rows = robust_scale(rows, self.clip_at)
+        input_values = np.nan_to_num(rows, nan=0.0).astype(np.float32)
+        return BatchFeature({"input_values": input_values}, tensor_type=return_tensors or TensorType.NUMPY)
+
+    def cut_epochs(self, waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
+        """Cut a waveform into whole epochs.
+
+        Args:
+            waveform: (channels, samples), or (epochs, channels, samples) which is only checked.
+            sampling_rate: Hz, a whole number.
+
+        Returns:
+            (epochs, channels, samples of an epoch).
+
+        Raises:
+            ValueError: there is no whole epoch, or the epochs of a cut waveform do not hold whole seconds.
+        """
+        n_samples = waveform.shape[-1]
+        if waveform.ndim == 3:
+            if n_samples == 0 or n_samples % sampling_rate:
+                raise ValueError(
+                    "waveform of shape (epochs, channels, samples) must hold whole seconds per epoch, "
+                    f"found: {n_samples} samples at {sampling_rate} Hz ({n_samples / sampling_rate:.3f} s)"
+                )
+            return waveform
+        samples_per_epoch = self.epoch_seconds * sampling_rate
+        n_epochs = n_samples // samples_per_epoch
+        if n_epochs == 0:
+            raise ValueError(
+                f"waveform must hold at least one epoch of {self.epoch_seconds} s ({samples_per_epoch} samples at "
+                f"{sampling_rate} Hz), found: {n_samples} samples ({n_samples / sampling_rate:.3f} s)"
+            )
+        whole_epochs = waveform[:, : n_epochs * samples_per_epoch]
+        return whole_epochs.reshape(-1, n_epochs, samples_per_epoch).swapaxes(0, 1)
+
+
+def one_hertz_power(epochs: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Estimate the power density of every second.
+
+    Args:
+        epochs: (epochs, channels, samples) in uV, whole seconds.
+        sampling_rate: Hz, a whole number, so that windows of 1 s give rows of 1 Hz.
+
+    Returns:
+        (epochs, channels, rows, seconds) in uV^2/Hz; row k is k Hz, up to half the sampling rate.
+
+    Source:
+        Chen et al. 2023: Tukey(0.25) window, constant detrend, one-sided density, no overlap.
+    """
+    _, _, power = signal.spectrogram(
+        epochs, sampling_rate, window=("tukey", 0.25), nperseg=sampling_rate, noverlap=0, detrend="constant"
+    )
+    return power
+
+
+def frequency_cut(power: np.ndarray, row_widths_hz: list[int]) -> np.ndarray:
+    """Average neighbouring 1 Hz rows: with the default widths, the paper's cut from 32 rows to 20.
+
+    Args:
+        power: (..., rows of 1 Hz, seconds); rows above the sum of the widths are left out.
+        row_widths_hz: how many 1 Hz rows each new row covers, from 0 Hz upwards.
+
+    Returns:
+        (..., len(row_widths_hz), seconds).
+    """
+    starts = np.cumsum([0, *row_widths_hz[:-1]])
+    sums = np.add.reduceat(power[..., : sum(row_widths_hz), :], starts, axis=-2)
+    return sums / np.asarray(row_widths_hz, dtype=power.dtype)[:, None]
+
+
+def robust_scale(rows: np.ndarray, clip_at: float) -> np.ndarray:
+    """Centre each row of each channel on its median and divide by its interquartile range, over all epochs.
+
+    Args:
+        rows: (epochs, channels, rows, seconds); seconds that are NaN in any row are left out of the statistics.
+        clip_at: bound of the result on both sides.
+
+    Returns:
+        the scaled rows, of the same shape; a row that is the same everywhere becomes 0, NaN stays NaN.
+    """
+    scaled = np.empty_like(rows)
+    for channel in range(rows.shape[1]):
+        values = rows[:, channel]  # (epochs, rows, seconds)
+        is_known = np.isfinite(values).all(axis=1)  # (epochs, seconds)
+        if not is_known.any():
+            scaled[:, channel] = np.nan
+            continue
+        low, median, high = np.percentile(values.swapaxes(1, 2)[is_known], [25, 50, 75], axis=0)
+        spread = (high - low) / IQR_OF_NORMAL
+        spread = np.where(spread > np.finfo(np.float32).eps, spread, np.inf)
+        scaled[:, channel] = (values - median[:, None]) / spread[:, None]
+    return np.clip(scaled, -clip_at, clip_at)
+
+
+def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, int]:
+    """Resample a waveform to the nearest whole sampling rate, or leave it as it is where the rate is whole.
+
+    Args:
+        waveform: (..., samples).
+        sampling_rate: Hz.
+
+    Returns:
+        the waveform and its whole sampling rate in Hz.
+    """
+    whole_rate = round(sampling_rate)
+    # a rate that differs by less than a thousandth of a sample per second is a rounding of the file's header
+    ratio = Fraction(whole_rate / sampling_rate).limit_denominator(1000)
+    if ratio != 1:
+        waveform = signal.resample_poly(waveform, ratio.numerator, ratio.denominator, axis=-1)
+    return waveform, whole_rate
+
+
+def _checked_sampling_rate(sampling_rate) -> float:
+    if sampling_rate is None:
+        raise ValueError("sampling_rate is required: give the recording's rate in Hz, for example sampling_rate=100")
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
+        raise ValueError(f"sampling_rate must be a number in Hz, found: {sampling_rate!r}")
+    if not LOWEST_SAMPLING_RATE <= sampling_rate < np.inf:
+        raise ValueError(
+            f"sampling_rate must be at least {LOWEST_SAMPLING_RATE:g} Hz, since the rows reach up to "
+            f"{LOWEST_SAMPLING_RATE / 2:g} Hz, found: {sampling_rate:g} Hz"
+        )
+    return float(sampling_rate)
+
+
+def _checked_waveform(waveform) -> np.ndarray:
+    waveform = np.asarray(waveform, dtype=np.float32)
+    if waveform.ndim not in (1, 2, 3):
+        raise ValueError(
+            "waveform must have shape (samples,), (channels, samples) or (epochs, channels, samples), "
+            f"found: {waveform.shape}"
+        )
+    return waveform[None] if waveform.ndim == 1 else waveform
+
+
+__all__ = ["SleepViTFeatureExtractor"]

@@ -1,0 +1,219 @@
+"""The pipeline `sleep-staging`: a night in, a hypnogram with probabilities out."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Pipeline, pipeline
+
+from .checkpoints import embedded_checkpoint
+from .errors import ChannelError, CheckpointError, RecordingError, SettingError, SleepViTError
+from .feature_extraction_sleepvit import LOWEST_SAMPLING_RATE
+from .hypnogram import Hypnogram
+from .night_staging import night_probabilities
+from .recordings import Recording, read_recording, recording_from_array, recording_from_raw, unscorable_epochs
+from .stages import STAGES, UNSCORED
+
+
+class SleepStagingPipeline(Pipeline):
+    """Stages whole nights with a SleepViT checkpoint; `pipeline("sleep-staging", model=...)` makes it.
+
+    Call it with one night or a list of nights. A night is the path of an EDF, BDF or FIF file, a `Recording`, an MNE
+    Raw, or an array in uV, (samples,) or (channels, samples), with its `sampling_rate`. Arguments of the call, which
+    may also be given when the pipeline is made:
+
+        channels: the names of the channels to stage from; None lets the preference order choose one.
+        sampling_rate: Hz, for an array.
+        overlap: how many sequences see each epoch, see `night_probabilities`.
+
+    A checkpoint for one channel stages from every given channel on its own and averages the probabilities; one for
+    more channels reads them together. An incomplete last epoch is dropped, epochs that are flat, clipped or not finite
+    in every channel become "UNS", and the hypnogram's `notes` say so.
+
+    Returns a `Hypnogram`, or a list of them for a list.
+
+    Raises:
+        SleepViTError: the recording cannot be staged; the message says why and what to do.
+        TypeError: an argument is unknown or the input is of no kind named above.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = True
+    _load_tokenizer = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.model.eval()  # a model that was handed over may still be in training mode
+        self._check_checkpoint()
+
+    def __call__(self, inputs, num_workers: int | None = None, batch_size: int | None = None, **kwargs):
+        """Stage one night or a list of nights; the epochs of a night are batched inside, whatever `batch_size`."""
+        if isinstance(inputs, list) and not inputs:
+            return []
+        return super().__call__(inputs, num_workers=num_workers, batch_size=1, **kwargs)
+
+    def _sanitize_parameters(self, channels=None, sampling_rate=None, overlap=None, **unknown):
+        if unknown:
+            raise TypeError(
+                f"sleep-staging takes channels, sampling_rate and overlap, found: {', '.join(sorted(unknown))}"
+            )
+        preprocess_params = {"channels": channels, "sampling_rate": sampling_rate}
+        forward_params = {"overlap": overlap}
+        return (
+            {name: value for name, value in preprocess_params.items() if value is not None},
+            {name: value for name, value in forward_params.items() if value is not None},
+            {},
+        )
+
+    def preprocess(self, inputs, channels=None, sampling_rate: float | None = None) -> dict:
+        """Read one night and prepare its rows, (voting channels, epochs, channels of the model, rows, seconds)."""
+        recording = _as_recording(inputs, channels, sampling_rate)
+        self._check_recording(recording)
+        rows = self.feature_extractor(recording.signals, sampling_rate=recording.sampling_rate)["input_values"]
+        rows = torch.from_numpy(rows)  # (epochs, channels, rows, seconds)
+        epoch_seconds = self.feature_extractor.epoch_seconds
+        is_unscorable = np.stack(
+            [unscorable_epochs(signal, recording.sampling_rate, epoch_seconds) for signal in recording.signals]
+        )[:, : len(rows)]  # (channels, epochs)
+        if self._epoch_config.num_channels == 1:
+            rows = rows.transpose(0, 1).unsqueeze(2)  # each channel votes
+        else:
+            rows = rows.unsqueeze(0)
+            is_unscorable = is_unscorable.any(axis=0, keepdims=True)
+        return {"input_values": rows, "is_unscorable": is_unscorable, "recording": recording}
+
+    def _forward(self, model_inputs: dict, overlap: int = 4) -> dict:
+        probabilities = torch.stack(
+            [night_probabilities(self.model, rows, overlap) for rows in model_inputs["input_values"]]
+        )  # (voting channels, epochs, stages)
+        return {**model_inputs, "probabilities": probabilities}
+
+    def postprocess(self, model_outputs: dict) -> Hypnogram:
+        """Average the votes of the channels that can be scored and make the hypnogram."""
+        recording, is_unscorable = model_outputs["recording"], model_outputs["is_unscorable"]
+        columns = [self.model.config.label2id[stage] for stage in STAGES]
+        votes = model_outputs["probabilities"][..., columns].numpy().astype(np.float64)
+        votes[is_unscorable] = np.nan
+        is_scorable = ~is_unscorable.all(axis=0)  # (epochs,)
+        probabilities = np.full(votes.shape[1:], np.nan)
+        probabilities[is_scorable] = np.nanmean(votes[:, is_scorable], axis=0)
+        stages = np.full(len(probabilities), UNSCORED, dtype="<U3")
+        stages[is_scorable] = np.array(STAGES)[probabilities[is_scorable].argmax(axis=1)]
+        return Hypnogram(
+            stages=stages,
+            probabilities=probabilities,
+            start=recording.start,
+            epoch_seconds=self.feature_extractor.epoch_seconds,
+            recording=recording.id,
+            channels=recording.channel_names,
+            notes=(*recording.notes, *self._staging_notes(recording, is_scorable)),
+        )
+
+    def _staging_notes(self, recording: Recording, is_scorable: np.ndarray) -> list[str]:
+        notes = []
+        epoch_seconds = self.feature_extractor.epoch_seconds
+        rest_s = recording.duration_s - len(is_scorable) * epoch_seconds
+        # a rest below one sample comes from the rounding of a rate that is no whole number
+        if rest_s * recording.sampling_rate >= 1:
+            notes.append(f"The last {rest_s:.1f} s are no whole epoch of {epoch_seconds} s and were dropped.")
+        n_unscorable = int((~is_scorable).sum())
+        if n_unscorable:
+            notes.append(f"{n_unscorable} of {len(is_scorable)} epochs are flat, clipped or not finite: {UNSCORED}.")
+        return notes
+
+    @property
+    def _epoch_config(self):
+        return getattr(self.model.config, "epoch_config", self.model.config)
+
+    def _check_checkpoint(self) -> None:
+        """Refuse a model that cannot stage the feature extractor's rows, before any night is read."""
+        config, extractor = self._epoch_config, self.feature_extractor
+        if sorted(self.model.config.label2id) != sorted(STAGES):
+            raise SettingError(
+                f"sleep-staging needs a model with the classes {', '.join(STAGES)}, "
+                f"found: {', '.join(self.model.config.label2id)}."
+            )
+        if len(extractor.row_widths_hz) != config.num_rows:
+            raise SettingError(
+                f"the model reads {config.num_rows} rows, the feature extractor makes {len(extractor.row_widths_hz)}; "
+                "take the feature extractor that is saved beside the weights."
+            )
+        if extractor.epoch_seconds % config.num_frames:
+            raise SettingError(
+                f"an epoch of {extractor.epoch_seconds} s cannot be read in windows of {config.num_frames} s; "
+                "the model's num_frames must divide the extractor's epoch_seconds."
+            )
+
+    def _check_recording(self, recording: Recording) -> None:
+        where = recording.path or recording.id
+        if recording.sampling_rate < LOWEST_SAMPLING_RATE:
+            raise RecordingError(
+                f"{where}: channel {', '.join(recording.channel_names)} is sampled at {recording.sampling_rate:g} Hz, "
+                f"expected at least {LOWEST_SAMPLING_RATE:g} Hz; choose an EEG channel with a higher rate."
+            )
+        epoch_seconds = self.feature_extractor.epoch_seconds
+        if recording.duration_s < epoch_seconds:
+            raise RecordingError(
+                f"{where}: expected at least one epoch of {epoch_seconds} s, found {recording.duration_s:g} s."
+            )
+        n_channels = len(recording.channel_names)
+        if self._epoch_config.num_channels not in (1, n_channels):
+            raise ChannelError(
+                f"{where}: the model reads {self._epoch_config.num_channels} channels together, found {n_channels} "
+                f"({', '.join(recording.channel_names)}); name as many channels as the model reads."
+            )
+
+
+def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
+    """Load the pipeline for a checkpoint, with an error a user understands where there is none.
+
+    Args:
+        model: folder of a checkpoint or its id on the Hub; None stands for the embedded checkpoint.
+        **kwargs: further arguments of `transformers.pipeline`, for example `device`.
+
+    Returns:
+        the pipeline "sleep-staging".
+
+    Raises:
+        CheckpointError: there is no such checkpoint or it is not one for sleep staging.
+    """
+    model = embedded_checkpoint() if model is None else str(model)
+    try:
+        return pipeline("sleep-staging", model=model, **kwargs)
+    except SleepViTError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().split("\n")[0] if Path(model).is_dir() else f"no such folder here; {error}"
+        raise CheckpointError(
+            f"{model}: expected a SleepViT checkpoint (a folder with config.json, preprocessor_config.json and "
+            f"model.safetensors, or an id on the Hub), found none that loads: {reason}"
+        ) from error
+
+
+def _as_recording(inputs, channels, sampling_rate: float | None) -> Recording:
+    """Make a `Recording` of whatever a user hands to the pipeline.
+
+    Kinds are told apart by what they offer, not by their class: under trust_remote_code two copies of a class exist.
+    """
+    if isinstance(inputs, (np.ndarray, torch.Tensor)):
+        recording = recording_from_array(inputs, sampling_rate)
+        return recording if channels is None else recording.pick(channels)
+    if isinstance(inputs, (str, Path)):
+        recording = read_recording(inputs, channels)
+    elif hasattr(inputs, "signals") and hasattr(inputs, "channel_names"):
+        recording = inputs if channels is None else inputs.pick(channels)
+    elif hasattr(inputs, "get_data") and hasattr(inputs, "info"):
+        recording = recording_from_raw(inputs, channels)
+    else:
+        raise TypeError(
+            "sleep-staging takes a path, a Recording, an MNE Raw or an array in uV with sampling_rate, "
+            f"found: {type(inputs).__name__}"
+        )
+    if sampling_rate is not None and sampling_rate != recording.sampling_rate:
+        raise RecordingError(
+            f"{recording.path or recording.id}: is sampled at {recording.sampling_rate:g} Hz, but sampling_rate="
+            f"{sampling_rate:g} was given; leave it out, it is only needed for arrays."
+        )
+    return recording

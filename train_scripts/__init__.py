@@ -1,0 +1,1 @@
+"""Runnable scripts and the command `sleepvit` that dispatches to them."""

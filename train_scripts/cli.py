@@ -1,0 +1,41 @@
+"""The command `sleepvit`: dispatches to the scripts of this folder."""
+
+import argparse
+import importlib
+import sys
+
+from .running import run_script
+
+
+COMMANDS = {
+    "stage": ("stage_recordings", "stage EDF, BDF or FIF recordings: hypnogram, probabilities, statistics, picture"),
+    "train": ("run_sleep_staging", "train a model on scored nights, as a JSON file of settings says"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the command and its arguments; None reads the command line.
+
+    Returns:
+        the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="sleepvit",
+        description="Sleep staging from EEG. Research use only, not a medical device.",
+        epilog="sleepvit COMMAND --help tells the arguments of a command.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (_, summary) in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    command = parser.parse_args(argv[:1]).command
+    # imported only now: `sleepvit --help` need not wait for PyTorch
+    script = importlib.import_module(f"{__package__}.{COMMANDS[command][0]}")
+    return run_script(script.main, argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

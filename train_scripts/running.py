@@ -1,0 +1,44 @@
+"""How every script runs: a user's mistake ends with one sentence and exit code 2, never with a traceback."""
+
+import sys
+from collections.abc import Callable
+
+from modeling_sleepvit.errors import SleepViTError
+
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None) -> int:
+    """Run a script's `main` and turn what a user can cause into a sentence on stderr.
+
+    Args:
+        main: takes the arguments after the script's name and returns an exit code or None.
+        argv: the arguments; None reads the command line.
+
+    Returns:
+        the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    try:
+        return main(argv) or 0
+    except SleepViTError as error:
+        report_error(error)
+        return USER_ERROR
+    except OSError as error:
+        if error.filename is None:  # not about a file of the user's
+            raise
+        report_error(f"{error.filename}: {error.strerror}; check that the place exists and can be written to.")
+        return USER_ERROR
+    except KeyboardInterrupt:
+        report_error("interrupted; what was finished before is kept.")
+        return INTERRUPTED
+
+
+def report_error(error: Exception | str) -> None:
+    """Print one line on stderr.
+
+    Args:
+        error: its text, whose line breaks are folded.
+    """
+    print(f"sleepvit: error: {' '.join(str(error).split())}", file=sys.stderr)
