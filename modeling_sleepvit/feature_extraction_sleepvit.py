@@ -12,8 +12,8 @@ from transformers.utils import TensorType
 LOWEST_SAMPLING_RATE = 64.0
 """Hz; the rows of the spectrogram reach up to 32 Hz."""
 
-POWER_FLOOR = 1e-6
-"""uV^2/Hz; far below any EEG, also at a tenth of its amplitude, so that only a dead channel lies under it."""
+POWER_FLOOR = 1e-10
+"""uV^2/Hz; far below any EEG, also at a hundredth of its amplitude, so that only a dead channel lies under it."""
 
 IQR_OF_NORMAL = 1.349
 """Interquartile range of a standard normal distribution: robust scaling then gives about unit variance."""
@@ -227,8 +227,8 @@ def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarra
         the waveform and its whole sampling rate in Hz.
     """
     whole_rate = round(sampling_rate)
-    # a rate that differs by less than a thousandth of a sample per second is a rounding of the file's header
-    ratio = Fraction(whole_rate / sampling_rate).limit_denominator(1000)
+    # coarser by less than 1 in 10,000, which is 1.5 s in a night at most, and far less for the rates there are
+    ratio = Fraction(whole_rate / sampling_rate).limit_denominator(10_000)
     if ratio != 1:
         waveform = signal.resample_poly(waveform, ratio.numerator, ratio.denominator, axis=-1)
     return waveform, whole_rate

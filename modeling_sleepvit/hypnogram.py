@@ -1,6 +1,5 @@
 """The hypnogram: one stage per epoch of a night, its probabilities, statistics, agreement, table and pictures."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from .errors import SleepViTError
-from .stages import PLOT_ORDER, SLEEP_STAGES, STAGE_COLOURS, STAGES, UNSCORED, UnknownStageError
+from .metrics_sleepvit import staging_metrics
+from .stages import (
+    PLOT_ORDER,
+    SLEEP_STAGES,
+    STAGE_COLOURS,
+    STAGES,
+    UNSCORED,
+    UnknownStageError,
+    ids_from_stages,
+)
+from .whole_files import written_whole
 
 
 EPOCH_SECONDS = 30.0
@@ -300,12 +309,8 @@ class Hypnogram:
         frame = self.to_frame()
         shown = [*PROBABILITY_COLUMNS, "confidence"]
         frame[shown] = frame[shown].round(_CSV_DECIMALS)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
+        with written_whole(path) as partial:
             frame.to_csv(partial, index=False, lineterminator="\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def from_csv(
@@ -358,28 +363,14 @@ class Hypnogram:
         Raises:
             HypnogramError: the two differ in the number or in the length of their epochs.
         """
-        try:
-            from sklearn.metrics import cohen_kappa_score, f1_score
-        except ImportError as error:
-            raise ImportError("agreement between hypnograms needs scikit-learn: pip install scikit-learn.") from error
         if (self.n_epochs, self.epoch_seconds) != (other.n_epochs, other.epoch_seconds):
             raise HypnogramError(
                 f"{self._name} has {self.n_epochs} epochs of {self.epoch_seconds:g} s and the other one has "
                 f"{other.n_epochs} of {other.epoch_seconds:g} s: expected the same epochs; trim them to one span."
             )
-        both = (self.stages != UNSCORED) & (other.stages != UNSCORED)
-        mine, theirs = self.stages[both], other.stages[both]
-        accuracy = kappa = macro_f1 = np.nan
-        f1 = np.full(len(STAGES), np.nan)
-        if len(mine):  # scikit-learn refuses empty input
-            accuracy = np.mean(mine == theirs)
-            f1 = f1_score(theirs, mine, labels=STAGES, average=None, zero_division=np.nan)
-            macro_f1 = np.nanmean(f1)
-            if len(np.union1d(mine, theirs)) > 1:  # else agreement by chance is 1 and kappa 0 / 0
-                kappa = cohen_kappa_score(theirs, mine)
-        measures = {"accuracy": accuracy, "kappa": kappa, "macro_f1": macro_f1}
-        measures |= {f"f1_{stage}": value for stage, value in zip(STAGES, f1)}
-        return {"n_epochs": len(mine)} | {name: float(value) for name, value in measures.items()}
+        measures = staging_metrics(ids_from_stages(other.stages), ids_from_stages(self.stages))
+        del measures["confusion_matrix"]
+        return measures
 
     def plot(self, ax=None):
         """Draw the hypnogram as clinicians do: W on top, then R, N1, N2, N3; R as a bar, `UNS` as grey gaps.

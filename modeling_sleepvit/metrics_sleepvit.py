@@ -21,11 +21,12 @@ def staging_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict:
     Returns:
         `n_epochs`, `accuracy`, `macro_f1`, `kappa` (Cohen) and `f1_W` to `f1_R`, all but the first in 0..1, and
         `confusion_matrix` as lists, rows scored and columns predicted in the order of `STAGES`. The F1 of a stage
-        that neither scoring nor prediction holds is NaN and left out of the mean.
+        that neither scoring nor prediction holds is NaN and left out of the mean; kappa is NaN where both hold one
+        and the same stage alone; without any epoch scored in both, all figures are NaN.
 
     Raises:
         ImportError: scikit-learn is not installed.
-        ValueError: the shapes differ or no epoch is scored.
+        ValueError: the shapes differ.
     """
     if sklearn_metrics is None:
         raise ImportError("staging_metrics needs scikit-learn: pip install scikit-learn")
@@ -34,15 +35,22 @@ def staging_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict:
         raise ValueError(f"labels and predictions must have one shape, found: {labels.shape} and {predictions.shape}")
     is_scored = (labels != IGNORED_ID) & (predictions >= 0)
     labels, predictions = labels[is_scored], predictions[is_scored]
-    if labels.size == 0:
-        raise ValueError("no epoch is scored in both labels and predictions")
     ids = range(len(STAGES))
-    f1 = sklearn_metrics.f1_score(labels, predictions, labels=ids, average=None, zero_division=np.nan)
+    confusion_matrix = np.zeros((len(STAGES), len(STAGES)), dtype=int)
+    np.add.at(confusion_matrix, (labels, predictions), 1)
+    accuracy = kappa = macro_f1 = np.nan
+    f1 = np.full(len(STAGES), np.nan)
+    if labels.size:  # scikit-learn refuses empty input
+        accuracy = (labels == predictions).mean()
+        f1 = sklearn_metrics.f1_score(labels, predictions, labels=ids, average=None, zero_division=np.nan)
+        macro_f1 = np.nanmean(f1)
+        if np.union1d(labels, predictions).size > 1:  # else agreement by chance is 1 and kappa 0 / 0
+            kappa = sklearn_metrics.cohen_kappa_score(labels, predictions)
     return {
         "n_epochs": int(labels.size),
-        "accuracy": float((labels == predictions).mean()),
-        "macro_f1": float(np.nanmean(f1)),
-        "kappa": float(sklearn_metrics.cohen_kappa_score(labels, predictions, labels=ids)),
+        "accuracy": float(accuracy),
+        "macro_f1": float(macro_f1),
+        "kappa": float(kappa),
         **{f"f1_{stage}": float(value) for stage, value in zip(STAGES, f1)},
-        "confusion_matrix": sklearn_metrics.confusion_matrix(labels, predictions, labels=ids).tolist(),
+        "confusion_matrix": confusion_matrix.tolist(),
     }

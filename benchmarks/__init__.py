@@ -1,0 +1,1 @@
+"""What is measured: figures of agreement from published predictions, and speed."""

@@ -1,0 +1,1 @@
+"""Cards of the checkpoints, filled from committed metrics files."""

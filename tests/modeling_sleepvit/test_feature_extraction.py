@@ -1,0 +1,155 @@
+"""The feature extractor: units, rows, rates, scaling, and what it refuses."""
+
+import numpy as np
+import pytest
+from scipy import signal
+from transformers import AutoFeatureExtractor
+
+from modeling_sleepvit import SleepViTConfig, SleepViTFeatureExtractor
+
+
+def sine(frequency_hz, sampling_rate, seconds=30, amplitude_uv=20.0):
+    return amplitude_uv * np.sin(2 * np.pi * frequency_hz * np.arange(int(seconds * sampling_rate)) / sampling_rate)
+
+
+def noise(shape, seed=0):
+    return np.random.default_rng(seed).normal(scale=20, size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def published():
+    return SleepViTFeatureExtractor.from_preset("published")
+
+
+def test_published_power_of_a_sine(published):
+    rows = published(sine(10, 125), sampling_rate=125)["input_values"]
+    assert rows.shape == (1, 1, 20, 30)
+    assert rows[0, 0, 10] == pytest.approx(np.full(30, 181.48), abs=0.01)
+    assert rows[0, 0, [9, 11]] == pytest.approx(np.full((2, 30), 3.4), abs=0.05)
+
+
+def test_a_dc_offset_has_no_power(published):
+    rows = published(np.full(30 * 125, 50.0), sampling_rate=125)["input_values"]
+    assert np.abs(rows).max() < 1e-6
+
+
+def test_rows_above_16_hz_are_means_of_four(published):
+    rows = published(sine(21, 100), sampling_rate=100)["input_values"]
+    whole = SleepViTFeatureExtractor(row_widths_hz=[1] * 32, power_scale="linear", scaling="none")
+    one_hertz = whole(sine(21, 100), sampling_rate=100)["input_values"]
+    np.testing.assert_allclose(rows[:, :, 17], one_hertz[:, :, 20:24].mean(axis=2), rtol=1e-5)
+    np.testing.assert_array_equal(rows[:, :, :16], one_hertz[:, :, :16])
+    assert SleepViTFeatureExtractor().row_edges_hz == [*range(17), 20, 24, 28, 32]
+
+
+def test_power_equals_scipy_epoch_by_epoch(published):
+    waveform = noise(3 * 30 * 100)
+    rows = published(waveform, sampling_rate=100)["input_values"]
+    _, _, power = signal.spectrogram(waveform[3000:6000], 100, nperseg=100, noverlap=0, window=("tukey", 0.25))
+    np.testing.assert_allclose(rows[1, 0, :16], power[:16], rtol=1e-4)
+
+
+@pytest.mark.parametrize("sampling_rate", [64, 100, 125, 128.0, 200, 256, 500, 512])
+def test_whole_rates_need_no_resampling(published, sampling_rate, monkeypatch):
+    monkeypatch.setattr(signal, "resample_poly", lambda *args, **kwargs: pytest.fail("resampled"))
+    rows = published(sine(10, sampling_rate), sampling_rate=sampling_rate)["input_values"]
+    assert rows[0, 0, 10] == pytest.approx(np.full(30, 181.5), rel=0.01)
+
+
+@pytest.mark.parametrize("sampling_rate", [99.5, 100.3, 199.97, 256.41])
+def test_other_rates_are_resampled_and_lose_no_epoch(published, sampling_rate):
+    rows = published(sine(10, sampling_rate, seconds=90), sampling_rate=sampling_rate)["input_values"]
+    assert rows.shape == (3, 1, 20, 30)
+    assert rows[1, 0, 10] == pytest.approx(np.full(30, 181.5), rel=0.01)
+
+
+def test_shapes_of_waveforms_and_the_incomplete_last_epoch():
+    extractor = SleepViTFeatureExtractor()
+    continuous = noise((2, 100 * 75))
+    rows = extractor(continuous, sampling_rate=100)["input_values"]
+    assert (rows.shape, rows.dtype) == ((2, 2, 20, 30), np.float32)
+    epochs = continuous[:, :6000].reshape(2, 2, 3000).swapaxes(0, 1)
+    np.testing.assert_allclose(extractor(epochs, sampling_rate=100)["input_values"], rows, atol=1e-5)
+    assert extractor(noise((4, 1, 500)), sampling_rate=100)["input_values"].shape == (4, 1, 20, 5)
+    assert extractor(continuous, sampling_rate=100, return_tensors="pt")["input_values"].shape == (2, 2, 20, 30)
+
+
+def test_robust_scaling_forgets_the_amplitude_and_centres_each_row():
+    extractor = SleepViTFeatureExtractor()
+    waveform = noise((2, 100 * 300))
+    rows = extractor(waveform, sampling_rate=100)["input_values"]
+    louder = extractor(waveform * np.array([[10.0], [0.1]]), sampling_rate=100)["input_values"]
+    np.testing.assert_allclose(louder, rows, atol=2e-3)
+    np.testing.assert_allclose(np.median(rows.swapaxes(1, 3).reshape(-1, 20, 2), axis=0), 0, atol=1e-3)
+    assert rows.std() == pytest.approx(1.1, abs=0.2)
+    assert np.abs(rows).max() <= 5
+
+
+def test_flat_seconds_missing_values_and_constant_channels_do_not_blow_up():
+    extractor = SleepViTFeatureExtractor()
+    waveform = noise((3, 100 * 300))
+    clean = extractor(waveform, sampling_rate=100)["input_values"]
+    waveform[0, 6000:9000] = np.nan
+    waveform[1, 3000:6000] = 7.0
+    waveform[2] = 0.0
+    rows = extractor(waveform, sampling_rate=100)["input_values"]
+    assert np.isfinite(rows).all()
+    assert not rows[2, 0].any()
+    assert not rows[1, 1].any()
+    assert not rows[:, 2].any()
+    # what is left of a channel keeps its scale
+    assert np.abs(rows[3:, :2] - clean[3:, :2]).mean() < 0.1
+
+
+def test_a_row_without_signal_becomes_zero():
+    sos = signal.butter(12, 20, fs=200, output="sos")
+    waveform = signal.sosfiltfilt(sos, noise(200 * 300).astype(np.float64))  # nothing is left above 24 Hz
+    rows = SleepViTFeatureExtractor()(waveform, sampling_rate=200)["input_values"]
+    assert np.isfinite(rows).all()
+    assert rows[:, :, :16].std() == pytest.approx(1.1, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "sampling_rate", "message"),
+    [
+        (noise(3000), None, "sampling_rate is required"),
+        (noise(3000), "100", "must be a number in Hz, found: '100'"),
+        (noise(3000), True, "must be a number in Hz"),
+        (noise(3000), 20, "at least 64 Hz.*found: 20 Hz"),
+        (noise(3000), -100, "at least 64 Hz"),
+        (noise(3000), float("nan"), "at least 64 Hz"),
+        (noise(2999), 100, r"at least one epoch of 30 s \(3000 samples at 100 Hz\), found: 2999 samples"),
+        (noise((2, 1, 550)), 100, r"whole seconds per epoch, found: 550 samples at 100 Hz \(5.500 s\)"),
+        (noise((1, 1, 1, 3000)), 100, r"found: \(1, 1, 1, 3000\)"),
+    ],
+)
+def test_what_is_refused(waveform, sampling_rate, message):
+    with pytest.raises(ValueError, match=message):
+        SleepViTFeatureExtractor()(waveform, sampling_rate=sampling_rate)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"power_scale": "db"}, "'log' or 'linear', found: 'db'"),
+        ({"scaling": "zscore"}, "'robust' or 'none', found: 'zscore'"),
+        ({"row_widths_hz": [1] * 33}, "32 Hz together at most"),
+        ({"row_widths_hz": [0, 1]}, "at least 1 Hz each"),
+    ],
+)
+def test_settings_that_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SleepViTFeatureExtractor(**settings)
+
+
+@pytest.mark.parametrize("extractor", [SleepViTFeatureExtractor(), SleepViTFeatureExtractor.from_preset("published")])
+def test_round_trip_through_the_auto_class(extractor, tmp_path):
+    extractor.save_pretrained(tmp_path)
+    SleepViTConfig().save_pretrained(tmp_path)
+    loaded = AutoFeatureExtractor.from_pretrained(tmp_path)
+    assert type(loaded) is SleepViTFeatureExtractor
+    assert loaded.to_dict() == extractor.to_dict()
+    waveform = noise(9000)
+    np.testing.assert_array_equal(
+        loaded(waveform, sampling_rate=100)["input_values"], extractor(waveform, sampling_rate=100)["input_values"]
+    )
