@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .channels import Channel, Source, choose_channels, listed, uv_per_unit
-from .errors import RecordingError, RecordingNotFoundError
+from .errors import RecordingError
 from .recording_files import RECORDING_SUFFIXES, OpenedRecording, has_signals, open_raw, open_recording
 
 
@@ -178,21 +178,19 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """Expand files and folders to the recordings in them.
 
     Args:
-        paths: files, taken as they are, and folders, searched recursively for files with one of `RECORDING_SUFFIXES`;
-            hidden files and EDF+ files that hold annotations alone, such as scorings, are left out.
+        paths: files, taken as they are even where there are none, and folders, searched recursively for files with
+            one of `RECORDING_SUFFIXES`; hidden files and EDF+ files that hold annotations alone, such as scorings, are
+            left out.
 
     Returns:
         Each recording once, in the order of `paths` and sorted within a folder.
 
     Raises:
-        RecordingNotFoundError: a path does not exist.
         RecordingError: a folder holds no recording.
     """
     found = {}
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
-        if not path.exists():
-            raise RecordingNotFoundError(f"{path} does not exist: expected a recording or a folder; check the path.")
-        recordings = [path]
+        recordings = [path]  # also one that does not exist: it is reported where it is read
         if path.is_dir():
             recordings = [file for file in sorted(path.rglob("*")) if _looks_like_recording(file)]
             if not recordings:

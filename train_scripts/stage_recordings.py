@@ -82,7 +82,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folder for the results (default: %(default)s)",
     )
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)  # options may stand among the paths
 
 
 def output_stems(paths: list[Path]) -> dict[Path, str]:

@@ -419,9 +419,10 @@ class TestFinding:
         found = find_recordings([edf, str(folder / "one.rec"), folder, folder / "c" / ".." / "one.rec"])
         assert found == [edf, folder / "one.rec", folder / "broken.edf", folder / "c" / "two.EDF"]
 
-    def test_a_missing_path_and_an_empty_folder_are_named(self, tmp_path):
-        with pytest.raises(RecordingNotFoundError, match="nowhere does not exist"):
-            find_recordings(tmp_path / "nowhere")
+    def test_a_missing_path_is_kept_so_that_reading_it_reports_it(self, tmp_path):
+        assert find_recordings(tmp_path / "nowhere") == [tmp_path / "nowhere"]
+
+    def test_an_empty_folder_is_named(self, tmp_path):
         (tmp_path / "empty").mkdir()
         with pytest.raises(RecordingError, match=r"empty holds no recording: expected files with .edf, .rec"):
             find_recordings([tmp_path / "empty"])
