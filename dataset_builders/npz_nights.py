@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def _read_night(path: Path, feature_extractor: SleepViTFeatureExtractor, samplin
         with np.load(path) as night:
             epochs, labels = night["x"], night["y"].astype(np.int64)
             sampling_rate = _rate_in_file(night) or sampling_rate
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DatasetError(f"{path}: expected an npz night with x, y and fs, found: {error}.") from error
     if epochs.ndim == 2:
         epochs = epochs[:, :, None]  # (epochs, samples, channels)

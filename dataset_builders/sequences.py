@@ -13,6 +13,10 @@ from modeling_sleepvit.stages import IGNORED_ID
 from .npz_nights import NightRows
 
 
+Transform = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
+"""Changes the rows of an example, (..., channels, rows, frames), given all rows of its night."""
+
+
 class EpochSequences(Dataset):
     """Windows of consecutive epochs that never cross a recording; a night shorter than a window is padded and masked.
 
@@ -34,7 +38,7 @@ class EpochSequences(Dataset):
         sequence_length: int,
         stride: int | None = None,
         random_shift: bool = False,
-        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        transform: Transform | None = None,
     ):
         if not nights:
             raise ValueError("nights must hold at least one night")
@@ -61,7 +65,7 @@ class EpochSequences(Dataset):
             start = min(max(start + shift, 0), max(len(night) - self.sequence_length, 0))
         epochs = slice(start, start + self.sequence_length)
         labels = night.labels[epochs]
-        input_values = _transformed(night.input_values[epochs], self.transform)
+        input_values = _transformed(night, epochs, self.transform)
         attention_mask = torch.ones(len(labels), dtype=torch.long)
         missing = self.sequence_length - len(labels)
         return {
@@ -79,7 +83,7 @@ class SingleEpochs(Dataset):
         transform: changes the `input_values` of an epoch at each access (augmentation); None leaves them.
     """
 
-    def __init__(self, nights: Sequence[NightRows], transform: Callable[[torch.Tensor], torch.Tensor] | None = None):
+    def __init__(self, nights: Sequence[NightRows], transform: Transform | None = None):
         self.nights = list(nights)
         self.transform = transform
         self.ends = np.cumsum([len(night) for night in self.nights])
@@ -93,11 +97,11 @@ class SingleEpochs(Dataset):
         night = self.nights[night_index]
         epoch = index - int(self.ends[night_index]) + len(night)
         return {
-            "input_values": _transformed(night.input_values[epoch], self.transform),
+            "input_values": _transformed(night, epoch, self.transform),
             "labels": torch.tensor(night.labels[epoch]),
         }
 
 
-def _transformed(input_values: np.ndarray, transform: Callable | None) -> torch.Tensor:
-    input_values = torch.from_numpy(input_values)
-    return input_values if transform is None else transform(input_values)
+def _transformed(night: NightRows, epochs: slice | int, transform: Transform | None) -> torch.Tensor:
+    input_values = torch.from_numpy(night.input_values[epochs])
+    return input_values if transform is None else transform(input_values, night.input_values)

@@ -202,18 +202,29 @@ def robust_scale(rows: np.ndarray, clip_at: float) -> np.ndarray:
     Returns:
         the scaled rows, of the same shape; a row that is the same everywhere becomes 0, NaN stays NaN.
     """
-    scaled = np.empty_like(rows)
+    median, spread = robust_statistics(rows)
+    return np.clip((rows - median[:, :, None]) / spread[:, :, None], -clip_at, clip_at)
+
+
+def robust_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the centre and the spread of each row of each channel.
+
+    Args:
+        rows: (epochs, channels, rows, seconds); seconds that are NaN in any row are left out.
+
+    Returns:
+        median and spread, each (channels, rows): the interquartile range over that of a standard normal distribution,
+        infinite for a row that is the same everywhere. Both are NaN for a channel without any finite second.
+    """
+    medians, spreads = np.full((2, *rows.shape[1:3]), np.nan, dtype=rows.dtype)
     for channel in range(rows.shape[1]):
         values = rows[:, channel]  # (epochs, rows, seconds)
         is_known = np.isfinite(values).all(axis=1)  # (epochs, seconds)
-        if not is_known.any():
-            scaled[:, channel] = np.nan
-            continue
-        low, median, high = np.percentile(values.swapaxes(1, 2)[is_known], [25, 50, 75], axis=0)
-        spread = (high - low) / IQR_OF_NORMAL
-        spread = np.where(spread > np.finfo(np.float32).eps, spread, np.inf)
-        scaled[:, channel] = (values - median[:, None]) / spread[:, None]
-    return np.clip(scaled, -clip_at, clip_at)
+        if is_known.any():
+            low, medians[channel], high = np.percentile(values.swapaxes(1, 2)[is_known], [25, 50, 75], axis=0)
+            spreads[channel] = (high - low) / IQR_OF_NORMAL
+    spreads[spreads <= np.finfo(np.float32).eps] = np.inf
+    return medians, spreads
 
 
 def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, int]:

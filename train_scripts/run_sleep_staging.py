@@ -8,10 +8,11 @@ interruption, it goes on from the last checkpoint in `output_dir`.
 
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -77,31 +78,25 @@ def main(argv: list[str] | None = None) -> None:
 
     feature_extractor = SleepViTFeatureExtractor(**model_args.feature_extractor)
     train_nights, validation_nights = read_splits(data_args, feature_extractor)
-    model = make_model(model_args)
+    model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation)
     logger.info(
         f"{sum(map(len, train_nights))} epochs of {len(train_nights)} nights to learn from, "
         f"{sum(map(len, validation_nights))} of {len(validation_nights)} to watch; "
         f"{model.num_parameters():,} parameters"
     )
 
-    if model_args.single_epoch:
-        train_dataset = SingleEpochs(train_nights, transform=RowAugmentation(**data_args.augmentation))
-        validation_dataset = SingleEpochs(validation_nights) if validation_nights else None
-    else:
-        train_dataset = EpochSequences(
-            train_nights,
-            model.config.sequence_length,
-            random_shift=data_args.random_shift,
-            transform=RowAugmentation(**data_args.augmentation),
-        )
-        validation_dataset = (
-            EpochSequences(validation_nights, model.config.sequence_length) if validation_nights else None
-        )
+    def dataset_of(nights: list[NightRows], **training_only) -> SingleEpochs | EpochSequences | None:
+        if not nights:
+            return None
+        if model_args.single_epoch:
+            return SingleEpochs(nights, training_only.get("transform"))
+        return EpochSequences(nights, model.config.sequence_length, **training_only)
+
     trainer = Trainer(
         model=model,
         args=training_args,
-        train_dataset=train_dataset,
-        eval_dataset=validation_dataset,
+        train_dataset=dataset_of(train_nights, transform=augmentation, random_shift=data_args.random_shift),
+        eval_dataset=dataset_of(validation_nights),
         processing_class=feature_extractor,
         compute_metrics=metrics_of_logits,
         preprocess_logits_for_metrics=first_logits,
@@ -124,14 +119,12 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         SettingError: the JSON file is missing, is no JSON or holds an unknown setting.
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    if argv and argv[0].endswith(".json"):
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments), prog="sleepvit train")
+    if len(argv) == 1 and argv[0].endswith(".json"):
         try:
-            # flags after the file change single settings of it
-            settings = parser.parse_json_file(argv[0]) if len(argv) == 1 else None
+            return parser.parse_json_file(argv[0])
         except (OSError, ValueError, TypeError) as error:
             raise SettingError(f"{argv[0]}: expected a JSON file of settings, found: {error}.") from error
-        return settings
     return parser.parse_args_into_dataclasses(argv)
 
 
@@ -172,10 +165,40 @@ def make_model(
 
     Returns:
         the model with its stage head.
+
+    Raises:
+        SettingError: a field is unknown or its value cannot be used.
     """
+    config_class = SleepViTConfig if model_args.single_epoch else SleepViTSequenceConfig
+    known = {config_field.name for config_field in fields(config_class)}
+    if unknown := sorted(set(model_args.model) - known):
+        # a configuration accepts any name in silence, and the training would run without what was meant
+        raise SettingError(f"model: {config_class.__name__} has no field {', '.join(unknown)}; check the spelling.")
+    try:
+        config = config_class(**model_args.model)
+    except (ValueError, TypeError, StrictDataclassError) as error:
+        raise SettingError(f"model: {error}") from error
     if model_args.single_epoch:
-        return SleepViTForAudioClassification(SleepViTConfig(**model_args.model))
-    return SleepViTForAudioFrameClassification(SleepViTSequenceConfig(**model_args.model))
+        return SleepViTForAudioClassification(config)
+    return SleepViTForAudioFrameClassification(config)
+
+
+def make_augmentation(settings: dict) -> RowAugmentation:
+    """Make the augmentation that the settings describe.
+
+    Args:
+        settings: arguments of `RowAugmentation`.
+
+    Returns:
+        the augmentation.
+
+    Raises:
+        SettingError: an argument is unknown.
+    """
+    try:
+        return RowAugmentation(**settings)
+    except TypeError as error:
+        raise SettingError(f"augmentation: {error}") from error
 
 
 def first_logits(outputs, labels) -> np.ndarray:

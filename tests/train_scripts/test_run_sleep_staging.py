@@ -1,0 +1,139 @@
+"""Training: it learns, resumes where it stopped, keeps subjects apart, and says what is wrong with its settings."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoFeatureExtractor, AutoModelForAudioFrameClassification
+
+from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.pipeline_sleepvit import load_stager
+from train_scripts import evaluate_checkpoint
+from train_scripts.cli import main
+from train_scripts.run_sleep_staging import DataArguments, read_splits
+
+from ..conftest import TINY
+
+
+TRAINABLE = {**TINY, "initializer_range": 0.2, "hidden_dropout_prob": 0.1}
+
+
+@pytest.fixture(scope="module")
+def simulated_nights(tmp_path_factory):
+    """Three simulated subjects, two nights each: the label is whether a 10 Hz or a 2 Hz rhythm is there."""
+    folder = tmp_path_factory.mktemp("nights")
+    rng = np.random.default_rng(0)
+    seconds = np.arange(500) / 100
+    for subject in ("SC400", "SC401", "SC402"):
+        for night in (1, 2):
+            labels = np.repeat(rng.permutation([0, 1] * 5), 5)
+            rhythm = np.where(labels[:, None] == 0, np.sin(2 * np.pi * 10 * seconds), np.sin(2 * np.pi * 2 * seconds))
+            x = (20 * rhythm + rng.normal(scale=5, size=(50, 500))).astype(np.float32)
+            np.savez(folder / f"{subject}{night}E0.npz", x=x, y=np.where(labels == 0, 0, 3).astype(np.int8), fs=100.0)
+    return folder
+
+
+@pytest.fixture
+def settings(simulated_nights, tmp_path):
+    """Settings of a training that takes seconds."""
+    return {
+        "data_dir": str(simulated_nights),
+        "test_subjects": ["SC402"],
+        "validation_subjects": ["SC401"],
+        "model": {**TRAINABLE, "epoch_config": {**TRAINABLE, "num_frames": 5}, "sequence_length": 6},
+        "augmentation": {"value_noise": 0.1, "epoch_offset": 0.1, "row_offset": 0.1, "gain": 0.1},
+        "output_dir": str(tmp_path / "run"),
+        "num_train_epochs": 6,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 0.01,
+        "save_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+
+
+def train(settings, tmp_path) -> int:
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(settings))
+    return main(["train", str(path)])
+
+
+def test_a_training_learns_saves_what_loads_and_resumes_bit_for_bit(settings, tmp_path, simulated_nights):
+    assert train(settings, tmp_path) == 0
+    run = tmp_path / "run"
+    model = AutoModelForAudioFrameClassification.from_pretrained(run)
+    assert AutoFeatureExtractor.from_pretrained(run).to_dict() == SleepViTFeatureExtractor().to_dict()
+    history = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    kappas = [entry["eval_kappa"] for entry in history if "eval_kappa" in entry]
+    assert len(kappas) == 6
+    assert kappas[-1] > 0.9  # two rhythms that cannot be confused
+
+    # as if it had been stopped after the second pass
+    checkpoints = sorted(run.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for path in [*checkpoints[2:], run / "model.safetensors"]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert train(settings, tmp_path) == 0
+    resumed = AutoModelForAudioFrameClassification.from_pretrained(run)
+    for name, weights in model.state_dict().items():
+        assert torch.equal(weights, resumed.state_dict()[name]), name
+
+    # the evaluation of the subject that was left out
+    arguments = ["--data-dir", str(simulated_nights), "--subjects", "SC402", "--output", str(tmp_path / "evaluation")]
+    evaluate_checkpoint.main([str(run), *arguments, "--protocol", "simulated nights"])
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["subjects"] == ["SC402"]
+    assert (metrics["n_recordings"], metrics["n_epochs"], metrics["protocol"]) == (2, 100, "simulated nights")
+    assert metrics["kappa"] > 0.9
+    assert load_stager(run).model.config.epoch_config.num_frames == 5
+
+
+def test_the_single_epoch_model_trains_too(settings, tmp_path):
+    settings |= {"model": {**TINY, "num_frames": 5}, "single_epoch": True, "num_train_epochs": 1}
+    assert train(settings, tmp_path) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == [
+        "SleepViTForAudioClassification"
+    ]
+
+
+def test_no_subject_is_on_two_sides(simulated_nights):
+    data = DataArguments(str(simulated_nights), test_subjects=["SC402"], validation_subjects=["SC401"])
+    train_nights, validation_nights = read_splits(data, SleepViTFeatureExtractor())
+    assert {night.subject for night in train_nights} == {"SC400"}
+    assert {night.subject for night in validation_nights} == {"SC401"}
+    assert [len(night) for night in train_nights] == [50, 50]
+    twice = DataArguments(str(simulated_nights), test_subjects=["SC401"], validation_subjects=["SC401"])
+    with pytest.raises(SettingError, match="name a subject twice"):
+        read_splits(twice, SleepViTFeatureExtractor())
+    nobody = DataArguments(str(simulated_nights), test_subjects=["SC400", "SC401", "SC402"])
+    with pytest.raises(SettingError, match="nobody is left to learn from"):
+        read_splits(nobody, SleepViTFeatureExtractor())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data_dir": "/nowhere"}, "/nowhere: expected npz nights"),
+        ({"test_subjects": [], "validation_subjects": ["SC499"]}, "no night of the subjects SC499"),
+        ({"learning_rat": 1}, "learning_rat"),
+        ({"augmentation": {"loudness": 1}}, "loudness"),
+        ({"model": {"sequence_length": 6, "label_mode": "last"}}, "'all' or 'center', found: 'last'"),
+    ],
+)
+def test_wrong_settings_end_with_one_line(settings, tmp_path, capsys, change, message):
+    assert train(settings | change, tmp_path) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert message in err[0]
+
+
+def test_a_missing_or_broken_settings_file_ends_with_one_line(tmp_path, capsys):
+    assert main(["train", str(tmp_path / "absent.json")]) == 2
+    (tmp_path / "broken.json").write_text("{")
+    assert main(["train", str(tmp_path / "broken.json")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
