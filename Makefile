@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench cards clean
 
 demo: .venv/.installed
 	$(BIN)/python -m train_scripts.demo
@@ -23,6 +23,10 @@ lint: .venv/.installed-test
 bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.staging_speed
 	$(BIN)/python -m benchmarks.holdout
+
+# Fill cards and README from the committed metrics files.
+cards: .venv/.installed-test
+	$(BIN)/python -m model_cards.build_cards
 
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

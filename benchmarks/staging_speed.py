@@ -1,0 +1,63 @@
+"""How long staging a night takes, as a multiple of a floor measured in the same run.
+
+    python -m benchmarks.staging_speed
+
+The night is SIMULATED noise of 8 h (960 epochs, one channel at 100 Hz), since speed does not depend on what is in it.
+The floor is what no spectral stager can do without: the spectrogram of the same signal by SciPy.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import signal
+
+from modeling_sleepvit.pipeline_sleepvit import load_stager
+from train_scripts.evaluate_checkpoint import write_metrics
+
+
+HOURS = 8
+SAMPLING_RATE = 100
+REPEATS = 7
+RESULTS = Path(__file__).parent / "results" / "staging_speed.json"
+
+
+def main() -> None:
+    """Time floor and staging by turns, print medians and their ratio, and write them to `results/`."""
+    night = np.random.default_rng(0).normal(scale=20, size=HOURS * 3600 * SAMPLING_RATE).astype(np.float32)
+    stager = load_stager()
+    stages = {
+        "floor: spectrogram by SciPy": lambda: signal.spectrogram(
+            night, SAMPLING_RATE, window=("tukey", 0.25), nperseg=SAMPLING_RATE, noverlap=0
+        ),
+        "feature extractor": lambda: stager.feature_extractor(night, sampling_rate=SAMPLING_RATE),
+        "whole pipeline": lambda: stager(night, sampling_rate=SAMPLING_RATE),
+    }
+    seconds = {name: [] for name in stages}
+    for run in stages.values():
+        run()  # the first call also pays for caches and threads
+    for _ in range(REPEATS):
+        for name, run in stages.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    floor = next(iter(medians.values()))
+    for name, median in medians.items():
+        print(f"{name}: {median:.3f} s, {median / floor:.1f} x the floor")
+    write_metrics(
+        {
+            "night": f"{HOURS} h of simulated noise, one channel at {SAMPLING_RATE} Hz",
+            "threads": torch.get_num_threads(),
+            "repeats": REPEATS,
+            "median_s": medians,
+            "ratio_to_floor": {name: median / floor for name, median in medians.items()},
+        },
+        RESULTS,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Fill cards, and the table of the README, from committed metrics files: no figure is typed by hand.
+
+python -m model_cards.build_cards
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+from jinja2 import Environment, StrictUndefined
+
+from modeling_sleepvit.checkpoints import DEFAULT_CHECKPOINT, embedded_checkpoint
+from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.stages import STAGES
+from modeling_sleepvit.whole_files import written_whole
+from train_scripts.running import run_script
+
+
+PROJECT = Path(__file__).resolve().parents[1]
+RESULTS = PROJECT / "benchmarks" / "results"
+BEGIN, END = "<!-- figures: begin, made by model_cards/build_cards.py -->", "<!-- figures: end -->"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the card of the embedded checkpoint and the table in the README.
+
+    Args:
+        argv: not used.
+    """
+    metrics = json.loads((RESULTS / "sedf20-5s-holdout" / "metrics.json").read_text())
+    card = checkpoint_card(DEFAULT_CHECKPOINT, metrics)
+    for path in (Path(embedded_checkpoint()) / "README.md", PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md"):
+        write_text(path, card)
+    readme = PROJECT / "README.md"
+    write_text(readme, with_figures(readme.read_text(), f"{figures_table(metrics)}\n\n{metrics['protocol']}"))
+
+
+def checkpoint_card(name: str, metrics: dict) -> str:
+    """Fill the card of an embedded checkpoint.
+
+    Args:
+        name: of the checkpoint.
+        metrics: its metrics file.
+
+    Returns:
+        the card, Markdown with a YAML header.
+    """
+    model = load_stager(embedded_checkpoint(name)).model
+    card_data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="other",
+        license="apache-2.0",
+        tags=["sleep-staging", "sleep", "eeg", "polysomnography"],
+        model_name=name,
+    )
+    text = template("template.md").render(
+        card_data=card_data.to_yaml(),
+        name=name,
+        n_parameters=f"{model.num_parameters():,}",
+        sequence_length=model.config.sequence_length,
+        table=figures_table(metrics),
+        metrics=metrics,
+    )
+    return str(ModelCard(text))
+
+
+def figures_table(metrics: dict) -> str:
+    """Make a Markdown table of the figures that always stand together.
+
+    Args:
+        metrics: as `evaluate_checkpoint` writes it.
+
+    Returns:
+        the table, accuracy and F1 in percent.
+    """
+    names = ["subjects", "nights", "epochs", "accuracy", "macro-F1", "kappa", *(f"F1 {stage}" for stage in STAGES)]
+    values = [
+        str(len(metrics["subjects"])),
+        str(metrics["n_recordings"]),
+        f"{metrics['n_epochs']:,}",
+        f"{100 * metrics['accuracy']:.1f}",
+        f"{100 * metrics['macro_f1']:.1f}",
+        f"{metrics['kappa']:.3f}",
+        *(f"{100 * metrics[f'f1_{stage}']:.1f}" for stage in STAGES),
+    ]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), values))
+
+
+def with_figures(text: str, figures: str) -> str:
+    """Replace what stands between the two marks of the README.
+
+    Args:
+        text: holds both marks.
+        figures: goes between them.
+
+    Returns:
+        the new text.
+    """
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{figures}\n{END}{rest.split(END)[1]}"
+
+
+def template(name: str):
+    """Load a Jinja template of this folder; an undefined name in it is an error."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    return environment.from_string((PROJECT / "model_cards" / name).read_text())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
