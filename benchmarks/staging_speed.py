@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy import signal
 
-from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.stager import load_stager
 from train_scripts.evaluate_checkpoint import write_metrics
 
 

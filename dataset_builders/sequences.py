@@ -13,8 +13,8 @@ from modeling_sleepvit.stages import IGNORED_ID
 from .npz_nights import NightRows
 
 
-Transform = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
-"""Changes the rows of an example, (..., channels, rows, frames), given all rows of its night."""
+Transform = Callable[[torch.Tensor], torch.Tensor]
+"""Changes the rows of an example, (..., channels, rows, frames)."""
 
 
 class EpochSequences(Dataset):
@@ -23,7 +23,8 @@ class EpochSequences(Dataset):
     Args:
         nights: rows in night order.
         sequence_length: epochs per window.
-        stride: epochs from one window to the next; None stands for `sequence_length`, so that each epoch is seen once.
+        stride: epochs from one window to the next; None stands for `sequence_length`. The last window ends with the
+            night, so some epochs may be seen twice.
         random_shift: move every window by up to half a stride at each access, so that a pass over the data never
             shows the same windows again; drawn from PyTorch's global generator, which Trainer saves and restores.
         transform: changes the `input_values` of a window at each access (augmentation); None leaves them.
@@ -75,6 +76,38 @@ class EpochSequences(Dataset):
         }
 
 
+class CenterSequences(Dataset):
+    """Every epoch in the middle of its neighbours, with its own label; padded and masked at the ends of a night.
+
+    Args:
+        nights: rows in night order.
+        sequence_length: epochs per window; the labelled one is epoch sequence_length // 2.
+        transform: changes the `input_values` of a window at each access (augmentation); None leaves them.
+    """
+
+    def __init__(self, nights: Sequence[NightRows], sequence_length: int, transform: Transform | None = None):
+        self.epochs = SingleEpochs(nights)
+        self.sequence_length = sequence_length
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Return `input_values` (L, channels, rows, frames), `attention_mask` (L,) and `labels` ()."""
+        night, center = self.epochs.locate(index)
+        first = center - self.sequence_length // 2
+        before = max(0, -first)
+        after = max(0, first + self.sequence_length - len(night))
+        inside = slice(first + before, first + self.sequence_length - after)
+        input_values = _transformed(night, inside, self.transform)
+        return {
+            "input_values": functional.pad(input_values, (0, 0) * 3 + (before, after)),
+            "attention_mask": functional.pad(torch.ones(len(input_values), dtype=torch.long), (before, after)),
+            "labels": torch.tensor(night.labels[center]),
+        }
+
+
 class SingleEpochs(Dataset):
     """Epochs one by one, for the single-epoch model.
 
@@ -93,15 +126,19 @@ class SingleEpochs(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         """Return `input_values` (channels, rows, frames) and `labels` ()."""
-        night_index = int(np.searchsorted(self.ends, index, side="right"))
-        night = self.nights[night_index]
-        epoch = index - int(self.ends[night_index]) + len(night)
+        night, epoch = self.locate(index)
         return {
             "input_values": _transformed(night, epoch, self.transform),
             "labels": torch.tensor(night.labels[epoch]),
         }
 
+    def locate(self, index: int) -> tuple[NightRows, int]:
+        """Find the night an example comes from and its epoch there."""
+        night_index = int(np.searchsorted(self.ends, index, side="right"))
+        night = self.nights[night_index]
+        return night, index - int(self.ends[night_index]) + len(night)
+
 
 def _transformed(night: NightRows, epochs: slice | int, transform: Transform | None) -> torch.Tensor:
     input_values = torch.from_numpy(night.input_values[epochs])
-    return input_values if transform is None else transform(input_values, night.input_values)
+    return input_values if transform is None else transform(input_values)

@@ -10,8 +10,8 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from modeling_sleepvit.checkpoints import DEFAULT_CHECKPOINT, embedded_checkpoint
-from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.embedded import DEFAULT_CHECKPOINT, embedded_checkpoint
+from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 from train_scripts.running import run_script
@@ -28,12 +28,14 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: not used.
     """
-    metrics = json.loads((RESULTS / "sedf20-5s-holdout" / "metrics.json").read_text())
+    metrics = json.loads((RESULTS / "sedf20-5s-holdout" / "metrics.json").read_text(encoding="utf-8"))
     card = checkpoint_card(DEFAULT_CHECKPOINT, metrics)
     for path in (Path(embedded_checkpoint()) / "README.md", PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md"):
         write_text(path, card)
     readme = PROJECT / "README.md"
-    write_text(readme, with_figures(readme.read_text(), f"{figures_table(metrics)}\n\n{metrics['protocol']}"))
+    write_text(
+        readme, with_figures(readme.read_text(encoding="utf-8"), f"{figures_table(metrics)}\n\n{metrics['protocol']}")
+    )
 
 
 def checkpoint_card(name: str, metrics: dict) -> str:
@@ -104,13 +106,13 @@ def with_figures(text: str, figures: str) -> str:
 def template(name: str):
     """Load a Jinja template of this folder; an undefined name in it is an error."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    return environment.from_string((PROJECT / "model_cards" / name).read_text())
+    return environment.from_string((PROJECT / "model_cards" / name).read_text(encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with written_whole(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from transformers import (
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .checkpoints import embedded_checkpoint
 from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
+from .embedded import embedded_checkpoint
 from .errors import SleepViTError
 from .feature_extraction_sleepvit import SleepViTFeatureExtractor
 from .hypnogram import Hypnogram

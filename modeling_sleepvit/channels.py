@@ -30,6 +30,7 @@ _NOT_EEG_WORDS = ("EOG", "EMG", "ECG", "EKG", "IMP", "LOC", "ROC", "CHIN", "TRIG
 
 _UV_PER_UNIT = {"nv": 1e-3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "microv": 1.0, "mv": 1e3, "v": 1e6, "volt": 1e6}
 _MAX_NAMES_LISTED = 30
+_LOWEST_EEG_RATE_HZ = 64
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,15 @@ def _by_electrodes(channels: Sequence[Channel], name: str, where: str) -> Source
 
 
 def _preferred(channels: Sequence[Channel], where: str) -> Source:
+    """Choose for a user who named nothing: among the channels fast enough for EEG, if there are any."""
+    is_fast = [channel.sampling_rate >= _LOWEST_EEG_RATE_HZ for channel in channels]
+    if any(fast and _eeg_rank(channel) is not None for fast, channel in zip(is_fast, channels)):
+        # slow ones lose their label, so that the others keep the positions they have in the file
+        channels = [channel if fast else replace(channel, label="") for fast, channel in zip(is_fast, channels)]
+    return _first_preferred(channels, where)
+
+
+def _first_preferred(channels: Sequence[Channel], where: str) -> Source:
     for name in PREFERRED_CHANNELS:
         try:
             source = _by_electrodes(channels, name, where)

@@ -36,10 +36,10 @@ class SleepViTEncoderConfig(PreTrainedConfig):
     intermediate_size: int = 256
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.0
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: float | int = 1e-5
     weight_init: str = "normal"
-    initializer_range: float = 0.02
-    class_weights: list[float] | None = None
+    initializer_range: float | int = 0.02
+    class_weights: list[float | int] | None = None
     label_smoothing: float | int = 0.0
 
     # A user's settings are refused with ValueError, which the errors of `strict` are not.
@@ -49,6 +49,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         if self.label2id is None and self.id2label is not None:
             self.label2id = {label: index for index, label in self.id2label.items()}
+        self.check_positive("hidden_size", "num_hidden_layers", "num_attention_heads", "head_dim", "intermediate_size")
         if self.weight_init not in ("normal", "published"):
             raise ValueError(f"weight_init must be 'normal' or 'published', found: {self.weight_init!r}")
         if not 0 <= self.label_smoothing < 1:
@@ -58,6 +59,12 @@ class SleepViTEncoderConfig(PreTrainedConfig):
                 f"class_weights must hold one weight for each of the {self.num_labels} classes, "
                 f"found: {len(self.class_weights)}"
             )
+
+    def check_positive(self, *names: str) -> None:
+        """Raise ValueError where one of the named fields is not positive."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 at least, found: {getattr(self, name)}")
 
     @classmethod
     def from_preset(cls, name: str, **overrides):
@@ -124,6 +131,7 @@ class SleepViTConfig(SleepViTEncoderConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        self.check_positive("num_channels", "num_rows", "num_frames", "patch_rows")
         if self.num_rows % self.patch_rows:
             raise ValueError(
                 f"num_rows must be a multiple of patch_rows ({self.patch_rows}) so that the bands are equal, "
@@ -201,6 +209,7 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
+        self.check_positive("sequence_length")
         if self.label_mode not in ("all", "center"):
             raise ValueError(f"label_mode must be 'all' or 'center', found: {self.label_mode!r}")
         if self.auxiliary_loss_weight and self.label_mode != "all":

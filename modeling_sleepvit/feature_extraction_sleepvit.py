@@ -1,5 +1,6 @@
 """Feature extractor of SleepViT: waveform in uV -> spectrogram of 1 s windows -> frequency cut -> normalised rows."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from numbers import Real
 
@@ -28,8 +29,14 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         epoch_seconds: length of one epoch in whole seconds.
         power_scale: "log" (log10 of the power density) or "linear" (uV^2/Hz, as published).
         scaling: "robust" centres each row of each channel on its median over the recording and divides by its
-            interquartile range; "none" leaves the power as it is, as published.
-        clip_at: robust-scaled values are clipped to [-clip_at, clip_at].
+            interquartile range; "anchored" takes the level of the whole recording off, centres each row half-way
+            between its median and that of the training nights, and divides by the spread of the training nights, so
+            that a recording that is wake for the most part does not lose what tells wake from sleep; "none" leaves
+            the power as it is, as published.
+        row_profile: for "anchored", the median of each row over the training nights, relative to their level; see
+            `fit_profile`.
+        row_spread: for "anchored", the spread of each row over the training nights.
+        clip_at: scaled values are clipped to [-clip_at, clip_at].
         **kwargs: what Transformers stores beside the settings.
 
     Raises:
@@ -42,7 +49,11 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
 
     model_input_names = ["input_values"]
 
-    PRESETS = {"default": {}, "published": {"power_scale": "linear", "scaling": "none"}}
+    PRESETS = {
+        "default": {},
+        "published": {"power_scale": "linear", "scaling": "none"},
+        "published-1s": {"power_scale": "linear", "scaling": "none", "row_widths_hz": [1] * 32},
+    }
 
     def __init__(
         self,
@@ -50,24 +61,39 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         epoch_seconds: int = 30,
         power_scale: str = "log",
         scaling: str = "robust",
+        row_profile: list[float] | None = None,
+        row_spread: list[float] | None = None,
         clip_at: float = 5.0,
         **kwargs,
     ):
         if power_scale not in ("log", "linear"):
             raise ValueError(f"power_scale must be 'log' or 'linear', found: {power_scale!r}")
-        if scaling not in ("robust", "none"):
-            raise ValueError(f"scaling must be 'robust' or 'none', found: {scaling!r}")
+        if scaling not in ("robust", "anchored", "none"):
+            raise ValueError(f"scaling must be 'robust', 'anchored' or 'none', found: {scaling!r}")
+        if scaling == "anchored" and power_scale != "log":
+            raise ValueError("scaling 'anchored' needs power_scale 'log', where an amplitude is a shift of the rows")
         row_widths_hz = [1] * 16 + [4] * 4 if row_widths_hz is None else [int(width) for width in row_widths_hz]
-        if min(row_widths_hz) < 1 or sum(row_widths_hz) > LOWEST_SAMPLING_RATE / 2:
+        if not row_widths_hz or min(row_widths_hz) < 1 or sum(row_widths_hz) > LOWEST_SAMPLING_RATE / 2:
             raise ValueError(
                 f"row_widths_hz must be at least 1 Hz each and {LOWEST_SAMPLING_RATE / 2:g} Hz together at most, "
                 f"found: {row_widths_hz}"
             )
+        for name, values in (("row_profile", row_profile), ("row_spread", row_spread)):
+            if values is not None and len(values) != len(row_widths_hz):
+                raise ValueError(
+                    f"{name} must hold one value for each of {len(row_widths_hz)} rows, found: {len(values)}"
+                )
+        if epoch_seconds < 1 or epoch_seconds != int(epoch_seconds):
+            raise ValueError(f"epoch_seconds must be whole seconds, 1 at least, found: {epoch_seconds}")
+        if clip_at <= 0:
+            raise ValueError(f"clip_at must be positive, found: {clip_at}")
         super().__init__(**kwargs)
         self.row_widths_hz = row_widths_hz
-        self.epoch_seconds = epoch_seconds
+        self.epoch_seconds = int(epoch_seconds)
         self.power_scale = power_scale
         self.scaling = scaling
+        self.row_profile = row_profile
+        self.row_spread = row_spread
         self.clip_at = clip_at
 
     @classmethod
@@ -75,7 +101,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         """Make the feature extractor of a preset.
 
         Args:
-            name: "default", or "published" for the paper's linear power without normalisation.
+            name: "default"; "published" for the paper's linear power without normalisation; "published-1s" for the
+                same in 32 rows of 1 Hz, without the frequency cut, which the preset "eegspec-1s" reads.
 
         Returns:
             the feature extractor.
@@ -108,8 +135,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             return_tensors: "pt" or "np" (the default).
 
         Returns:
-            `input_values` (epochs, channels, rows, seconds), float32. Seconds without a finite signal, and with robust
-            scaling flat seconds and constant rows, are 0.
+            `input_values` (epochs, channels, rows, seconds), float32. Seconds without a finite signal are 0, and so
+            are flat seconds and, with robust scaling, constant rows; log power without scaling has its floor there.
 
         Raises:
             ValueError: the sampling rate is missing or too low, the shape is wrong or there is no whole epoch.
@@ -123,8 +150,25 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             rows = np.where(is_dead, np.nan, np.log10(np.maximum(rows, POWER_FLOOR)))
         if self.scaling == "robust":
             rows = robust_scale(rows, self.clip_at)
-        input_values = np.nan_to_num(rows, nan=0.0).astype(np.float32)
+        elif self.scaling == "anchored":
+            if self.row_profile is None or self.row_spread is None:
+                raise ValueError("scaling 'anchored' needs row_profile and row_spread: call fit_profile first")
+            rows = anchored_scale(rows, np.asarray(self.row_profile), np.asarray(self.row_spread), self.clip_at)
+        unknown = np.log10(POWER_FLOOR) if (self.power_scale, self.scaling) == ("log", "none") else 0.0
+        input_values = np.nan_to_num(rows, nan=unknown).astype(np.float32)
         return BatchFeature({"input_values": input_values}, tensor_type=return_tensors or TensorType.NUMPY)
+
+    def fit_profile(self, recordings: Iterable[np.ndarray]) -> None:
+        """Learn `row_profile` and `row_spread` from training nights.
+
+        Args:
+            recordings: log power of each night as an extractor with scaling "none" gives it, (epochs, channels, rows,
+                seconds).
+        """
+        statistics = [robust_statistics(rows - recording_level(rows)) for rows in recordings]
+        medians, spreads = (np.concatenate(parts) for parts in zip(*statistics))  # (nights * channels, rows)
+        self.row_profile = np.mean(medians, axis=0).round(4).tolist()
+        self.row_spread = np.mean(spreads, axis=0).round(4).tolist()
 
     def cut_epochs(self, waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
         """Cut a waveform into whole epochs.
@@ -171,6 +215,8 @@ def one_hertz_power(epochs: np.ndarray, sampling_rate: int) -> np.ndarray:
     Source:
         Chen et al. 2023: Tukey(0.25) window, constant detrend, one-sided density, no overlap.
     """
+    # an infinite sample must give NaN for its second, without a warning from inside SciPy
+    epochs = np.where(np.isfinite(epochs), epochs, np.nan)
     _, _, power = signal.spectrogram(
         epochs, sampling_rate, window=("tukey", 0.25), nperseg=sampling_rate, noverlap=0, detrend="constant"
     )
@@ -204,6 +250,39 @@ def robust_scale(rows: np.ndarray, clip_at: float) -> np.ndarray:
     """
     median, spread = robust_statistics(rows)
     return np.clip((rows - median[:, :, None]) / spread[:, :, None], -clip_at, clip_at)
+
+
+def anchored_scale(rows: np.ndarray, row_profile: np.ndarray, row_spread: np.ndarray, clip_at: float) -> np.ndarray:
+    """Scale log power by the level of the recording and, half and half, by its own rows and the training nights'.
+
+    Args:
+        rows: (epochs, channels, rows, seconds) log power; seconds that are NaN are left out of the statistics.
+        row_profile: (rows,) medians of the training nights.
+        row_spread: (rows,) spreads of the training nights.
+        clip_at: bound of the result on both sides.
+
+    Returns:
+        the scaled rows, of the same shape; NaN stays NaN.
+    """
+    levelled = rows - recording_level(rows)
+    median, _ = robust_statistics(levelled)  # (channels, rows)
+    centre = (median + row_profile) / 2
+    return np.clip((levelled - centre[:, :, None]) / row_spread[:, None], -clip_at, clip_at)
+
+
+def recording_level(rows: np.ndarray) -> np.ndarray:
+    """Find the level of each channel: the median over all seconds of the mean log power above 0 Hz.
+
+    Args:
+        rows: (epochs, channels, rows, seconds) log power.
+
+    Returns:
+        (channels, 1, 1).
+    """
+    level = rows[:, :, 1:].mean(axis=2)  # (epochs, channels, seconds)
+    level = np.where(np.isfinite(level), level, np.nan).swapaxes(0, 1).reshape(rows.shape[1], -1)
+    known = [channel[np.isfinite(channel)] for channel in level]
+    return np.array([np.median(channel) if channel.size else np.nan for channel in known])[:, None, None]
 
 
 def robust_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

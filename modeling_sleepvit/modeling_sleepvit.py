@@ -35,7 +35,7 @@ def staging_loss(logits, labels, config: SleepViTEncoderConfig, num_items_in_bat
     logits = logits.reshape(-1, logits.shape[-1])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bf16 logits are too coarse for a loss
     labels = labels.reshape(-1).to(logits.device)
-    class_weights = None if config.class_weights is None else logits.new_tensor(config.class_weights)
+    class_weights = logits.new_tensor(config.class_weights or [1.0] * logits.shape[-1])
     loss = nn.functional.cross_entropy(
         logits, labels, weight=class_weights, label_smoothing=config.label_smoothing, reduction="sum"
     )
@@ -253,9 +253,9 @@ class SleepViTModel(SleepViTPreTrainedModel):
         hidden_states = self.tokens(self.patch_embeddings(windows))  # (batch * windows, tokens, hidden)
         for layer in self.layers:
             hidden_states = layer(hidden_states, None, **kwargs)
-        if self.config.pooling == "cls":
+        if self.config.pooling == "cls":  # CODEPATH: all presets; the mean is an option of the paper's code
             pooled = hidden_states[:, 0]
-        else:  # CODEPATH: no published checkpoint; the paper's code offers the mean as an option
+        else:
             pooled = hidden_states.mean(dim=1)
         batch_size = input_values.shape[0]
         return BaseModelOutputWithPooling(
@@ -428,7 +428,7 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
                 f"attention_mask must have shape (batch, epochs) = {tuple(epoch_embeddings.shape[:2])}, "
                 f"found: {tuple(attention_mask.shape)}"
             )
-        hidden_states = self.projection(epoch_embeddings)  # (batch, epochs, hidden)
+        hidden_states = self.projection(epoch_embeddings.to(self.projection.weight.dtype))  # (batch, epochs, hidden)
         if self.config.label_mode == "center" and epochs < expected:  # CODEPATH: eegspec-seq-vtrans
             hidden_states, attention_mask = self.pad_around_center(hidden_states, attention_mask)
         hidden_states = self.tokens(hidden_states)  # (batch, 1 + epochs, hidden)

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from .stages import STAGES
+
 
 EPOCHS_PER_BATCH = 256
 """Epochs encoded at once; bounds the memory of a night without costing speed."""
@@ -11,7 +13,9 @@ SEQUENCES_PER_BATCH = 64
 
 
 @torch.inference_mode()
-def night_probabilities(model: nn.Module, input_values: torch.Tensor, overlap: int = 4) -> torch.Tensor:
+def night_probabilities(
+    model: nn.Module, input_values: torch.Tensor, overlap: int = 4, is_scorable: torch.Tensor | None = None
+) -> torch.Tensor:
     """Stage every epoch of one night.
 
     Args:
@@ -19,44 +23,60 @@ def night_probabilities(model: nn.Module, input_values: torch.Tensor, overlap: i
         input_values: (epochs, channels, rows, frames), the night in order, on any device.
         overlap: how many sequences of a sequence model see each epoch (fewer at the ends of the night); their
             probabilities are averaged. A model that labels the middle epoch sees each epoch in the middle once.
+        is_scorable: (epochs,) bool; epochs that are False lend nothing to their neighbours. None stands for all True.
 
     Returns:
-        (epochs, num_labels) float32 probabilities on the CPU.
+        (epochs, 5) float32 probabilities on the CPU, in the order of `STAGES` whatever the model's own order is.
     """
     input_values = input_values.to(model.device)
+    if is_scorable is None:
+        is_scorable = torch.ones(len(input_values), dtype=torch.bool)
     if not hasattr(model.config, "sequence_length"):
         logits = torch.cat([model(part).logits for part in input_values.split(EPOCHS_PER_BATCH)])
-        return logits.float().softmax(dim=-1).cpu()
-    embeddings = torch.cat(
-        [model.sleepvit.encode_epochs(part[None])[0] for part in input_values.split(EPOCHS_PER_BATCH)]
-    )  # (epochs, hidden)
-    if model.config.label_mode == "center":
-        return _center_probabilities(model, embeddings).cpu()
-    return _overlapping_probabilities(model, embeddings, overlap).cpu()
+        probabilities = logits.float().softmax(dim=-1).cpu()
+    else:
+        embeddings = torch.cat(
+            [model.sleepvit.encode_epochs(part[None])[0] for part in input_values.split(EPOCHS_PER_BATCH)]
+        )  # (epochs, hidden)
+        stage_all = _center_probabilities if model.config.label_mode == "center" else _overlapping_probabilities
+        probabilities = stage_all(model, embeddings, is_scorable, overlap)
+    return probabilities[:, [model.config.label2id[stage] for stage in STAGES]]
 
 
-def _overlapping_probabilities(model: nn.Module, embeddings: torch.Tensor, overlap: int) -> torch.Tensor:
+def _overlapping_probabilities(
+    model: nn.Module, embeddings: torch.Tensor, is_scorable: torch.Tensor, overlap: int
+) -> torch.Tensor:
     n_epochs = len(embeddings)
     length = min(model.config.sequence_length, n_epochs)
     starts = sequence_starts(n_epochs, length, max(1, length // overlap))
     members = torch.tensor(starts)[:, None] + torch.arange(length)  # (sequences, length)
-    probabilities = torch.zeros(n_epochs, model.config.num_labels)
+    summed = torch.zeros(n_epochs, model.config.num_labels)
     for part in members.split(SEQUENCES_PER_BATCH):
-        logits = model(epoch_embeddings=embeddings[part]).logits.float().cpu()  # (sequences, length, num_labels)
-        probabilities.index_add_(0, part.flatten(), logits.softmax(dim=-1).flatten(0, 1))
-    return probabilities / probabilities.sum(dim=-1, keepdim=True)
+        probabilities = _sequence_probabilities(model, embeddings, part, is_scorable[part])
+        summed.index_add_(0, part.flatten(), probabilities.flatten(0, 1))
+    return summed / summed.sum(dim=-1, keepdim=True)
 
 
-def _center_probabilities(model: nn.Module, embeddings: torch.Tensor) -> torch.Tensor:
+def _center_probabilities(
+    model: nn.Module, embeddings: torch.Tensor, is_scorable: torch.Tensor, overlap: int
+) -> torch.Tensor:
     n_epochs, length = len(embeddings), model.config.sequence_length
     members = torch.arange(n_epochs)[:, None] + torch.arange(length) - length // 2  # (epochs, length)
     is_epoch = (members >= 0) & (members < n_epochs)
     members = members.clamp(0, n_epochs - 1)
-    probabilities = []
-    for part, mask in zip(members.split(SEQUENCES_PER_BATCH), is_epoch.split(SEQUENCES_PER_BATCH)):
-        logits = model(epoch_embeddings=embeddings[part], attention_mask=mask.long().to(embeddings.device)).logits
-        probabilities.append(logits.float().softmax(dim=-1))
-    return torch.cat(probabilities)
+    is_epoch &= is_scorable[members]
+    parts = zip(members.split(SEQUENCES_PER_BATCH), is_epoch.split(SEQUENCES_PER_BATCH))
+    return torch.cat([_sequence_probabilities(model, embeddings, part, mask) for part, mask in parts])
+
+
+def _sequence_probabilities(
+    model: nn.Module, embeddings: torch.Tensor, members: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    device = embeddings.device
+    # without a mask the attention kernels take their fast path
+    attention_mask = None if mask.all() else mask.long().to(device)
+    logits = model(epoch_embeddings=embeddings[members.to(device)], attention_mask=attention_mask).logits
+    return logits.float().softmax(dim=-1).cpu()
 
 
 def sequence_starts(n_epochs: int, length: int, stride: int) -> list[int]:

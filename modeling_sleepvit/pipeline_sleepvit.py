@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Pipeline, pipeline
+from transformers import Pipeline
 
-from .checkpoints import embedded_checkpoint
-from .errors import ChannelError, CheckpointError, RecordingError, SettingError, SleepViTError
+from .errors import ChannelError, RecordingError, SettingError
 from .feature_extraction_sleepvit import LOWEST_SAMPLING_RATE
 from .hypnogram import Hypnogram
 from .night_staging import night_probabilities
@@ -27,8 +26,8 @@ class SleepStagingPipeline(Pipeline):
         overlap: how many sequences see each epoch, see `night_probabilities`.
 
     A checkpoint for one channel stages from every given channel on its own and averages the probabilities; one for
-    more channels reads them together. An incomplete last epoch is dropped, epochs that are flat, clipped or not finite
-    in every channel become "UNS", and the hypnogram's `notes` say so.
+    more channels reads them together. An incomplete last epoch is dropped; epochs that are flat, clipped or not finite
+    (in every voting channel, or in any of those that are read together) become "UNS"; the hypnogram's `notes` say so.
 
     Returns a `Hypnogram`, or a list of them for a list.
 
@@ -59,6 +58,8 @@ class SleepStagingPipeline(Pipeline):
             raise TypeError(
                 f"sleep-staging takes channels, sampling_rate and overlap, found: {', '.join(sorted(unknown))}"
             )
+        if overlap is not None and (not isinstance(overlap, int) or overlap < 1):
+            raise ValueError(f"overlap must be a whole number from 1 up, found: {overlap!r}")
         preprocess_params = {"channels": channels, "sampling_rate": sampling_rate}
         forward_params = {"overlap": overlap}
         return (
@@ -72,11 +73,14 @@ class SleepStagingPipeline(Pipeline):
         recording = _as_recording(inputs, channels, sampling_rate)
         self._check_recording(recording)
         rows = self.feature_extractor(recording.signals, sampling_rate=recording.sampling_rate)["input_values"]
-        rows = torch.from_numpy(rows)  # (epochs, channels, rows, seconds)
         epoch_seconds = self.feature_extractor.epoch_seconds
         is_unscorable = np.stack(
             [unscorable_epochs(signal, recording.sampling_rate, epoch_seconds) for signal in recording.signals]
-        )[:, : len(rows)]  # (channels, epochs)
+        )  # (channels, epochs)
+        # at a rate that is no whole number, resampling may end the last epoch a sample sooner or later
+        n_epochs = min(len(rows), is_unscorable.shape[1])
+        rows = torch.from_numpy(rows[:n_epochs])  # (epochs, channels, rows, seconds)
+        is_unscorable = is_unscorable[:, :n_epochs]
         if self._epoch_config.num_channels == 1:
             rows = rows.transpose(0, 1).unsqueeze(2)  # each channel votes
         else:
@@ -86,15 +90,17 @@ class SleepStagingPipeline(Pipeline):
 
     def _forward(self, model_inputs: dict, overlap: int = 4) -> dict:
         probabilities = torch.stack(
-            [night_probabilities(self.model, rows, overlap) for rows in model_inputs["input_values"]]
+            [
+                night_probabilities(self.model, rows, overlap, is_scorable=torch.from_numpy(~is_unscorable))
+                for rows, is_unscorable in zip(model_inputs["input_values"], model_inputs["is_unscorable"])
+            ]
         )  # (voting channels, epochs, stages)
         return {**model_inputs, "probabilities": probabilities}
 
     def postprocess(self, model_outputs: dict) -> Hypnogram:
         """Average the votes of the channels that can be scored and make the hypnogram."""
         recording, is_unscorable = model_outputs["recording"], model_outputs["is_unscorable"]
-        columns = [self.model.config.label2id[stage] for stage in STAGES]
-        votes = model_outputs["probabilities"][..., columns].numpy().astype(np.float64)
+        votes = model_outputs["probabilities"].numpy().astype(np.float64)
         votes[is_unscorable] = np.nan
         is_scorable = ~is_unscorable.all(axis=0)  # (epochs,)
         probabilities = np.full(votes.shape[1:], np.nan)
@@ -130,6 +136,11 @@ class SleepStagingPipeline(Pipeline):
     def _check_checkpoint(self) -> None:
         """Refuse a model that cannot stage the feature extractor's rows, before any night is read."""
         config, extractor = self._epoch_config, self.feature_extractor
+        if not hasattr(extractor, "row_widths_hz"):
+            raise SettingError(
+                f"sleep-staging needs a SleepViTFeatureExtractor, found {type(extractor).__name__}; take the one that "
+                "is saved beside the weights."
+            )
         if sorted(self.model.config.label2id) != sorted(STAGES):
             raise SettingError(
                 f"sleep-staging needs a model with the classes {', '.join(STAGES)}, "
@@ -162,34 +173,8 @@ class SleepStagingPipeline(Pipeline):
         if self._epoch_config.num_channels not in (1, n_channels):
             raise ChannelError(
                 f"{where}: the model reads {self._epoch_config.num_channels} channels together, found {n_channels} "
-                f"({', '.join(recording.channel_names)}); name as many channels as the model reads."
+                f"({', '.join(recording.channel_names)}); name as many, for example channels=['C4-M1', 'C3-M2']."
             )
-
-
-def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
-    """Load the pipeline for a checkpoint, with an error a user understands where there is none.
-
-    Args:
-        model: folder of a checkpoint or its id on the Hub; None stands for the embedded checkpoint.
-        **kwargs: further arguments of `transformers.pipeline`, for example `device`.
-
-    Returns:
-        the pipeline "sleep-staging".
-
-    Raises:
-        CheckpointError: there is no such checkpoint or it is not one for sleep staging.
-    """
-    model = embedded_checkpoint() if model is None else str(model)
-    try:
-        return pipeline("sleep-staging", model=model, **kwargs)
-    except SleepViTError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0] if Path(model).is_dir() else f"no such folder here; {error}"
-        raise CheckpointError(
-            f"{model}: expected a SleepViT checkpoint (a folder with config.json, preprocessor_config.json and "
-            f"model.safetensors, or an id on the Hub), found none that loads: {reason}"
-        ) from error
 
 
 def _as_recording(inputs, channels, sampling_rate: float | None) -> Recording:
@@ -197,7 +182,9 @@ def _as_recording(inputs, channels, sampling_rate: float | None) -> Recording:
 
     Kinds are told apart by what they offer, not by their class: under trust_remote_code two copies of a class exist.
     """
-    if isinstance(inputs, (np.ndarray, torch.Tensor)):
+    if isinstance(inputs, torch.Tensor):
+        inputs = inputs.detach().float().cpu().numpy()
+    if isinstance(inputs, np.ndarray):
         recording = recording_from_array(inputs, sampling_rate)
         return recording if channels is None else recording.pick(channels)
     if isinstance(inputs, (str, Path)):

@@ -1,5 +1,7 @@
 """Recordings: EEG in uV out of EDF, EDF+, BDF and FIF files, MNE objects and arrays, and which channel to take."""
 
+import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -105,7 +107,8 @@ def read_recording(path: str | Path, channels: str | Sequence[str] | None = None
         RecordingError: the file is empty, truncated, has gaps, holds no signals, or is of another format.
     """
     path = Path(path)
-    return _recording(open_recording(path), channels, where=str(path), id=path.stem, path=path)
+    where, id = printable(str(path)), printable(path.stem)
+    return _recording(open_recording(path), channels, where=where, id=id, path=path)
 
 
 def read_channel_names(path: str | Path) -> tuple[str, ...]:
@@ -174,6 +177,18 @@ def recording_from_array(
     return replace(recording, notes=_amplitude_notes(recording))
 
 
+def printable(name: str) -> str:
+    """Replace the bytes of a file's name that are no UTF-8, so that it can be printed and drawn.
+
+    Args:
+        name: as the operating system gives it.
+
+    Returns:
+        the name, with a question mark in a diamond for each byte that could not be read.
+    """
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """Expand files and folders to the recordings in them.
 
@@ -204,6 +219,10 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
 
 def _looks_like_recording(path: Path) -> bool:
     if path.suffix.lower() not in RECORDING_SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return False
+    # MNE reads the parts of a split FIF file, night_raw-1.fif and so on, together with the first one
+    part = re.fullmatch(r"(.+)-\d+\.fif", path.name, re.IGNORECASE)
+    if part and path.with_name(f"{part[1]}.fif").exists():
         return False
     try:
         return has_signals(path)

@@ -14,7 +14,7 @@ from modeling_sleepvit import (
     SleepViTSequenceConfig,
     embedded_checkpoint,
 )
-from modeling_sleepvit.checkpoints import DEFAULT_CHECKPOINT
+from modeling_sleepvit.embedded import DEFAULT_CHECKPOINT
 from train_scripts.evaluate_checkpoint import metrics_of_predictions
 
 

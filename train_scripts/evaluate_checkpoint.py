@@ -16,7 +16,7 @@ from dataset_builders.npz_nights import NightRows, read_npz_nights
 from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
 from modeling_sleepvit.metrics_sleepvit import staging_metrics
 from modeling_sleepvit.night_staging import night_probabilities
-from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
 from .running import run_script
@@ -94,7 +94,7 @@ def metrics_of_predictions(predictions: pd.DataFrame) -> dict:
 def write_metrics(metrics: dict, path: Path) -> None:
     """Write figures as JSON; there is never half a file."""
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(metrics, indent=2) + "\n")
+        partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

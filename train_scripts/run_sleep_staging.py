@@ -8,66 +8,38 @@ interruption, it goes on from the last checkpoint in `output_dir`.
 
 import logging
 import sys
-from dataclasses import dataclass, field, fields
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
-from huggingface_hub.errors import StrictDataclassError
-from transformers import HfArgumentParser, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from dataset_builders.npz_nights import NightRows, list_subjects, read_npz_nights
-from dataset_builders.sequences import EpochSequences, SingleEpochs
-from modeling_sleepvit import (
-    SleepViTConfig,
-    SleepViTFeatureExtractor,
-    SleepViTForAudioClassification,
-    SleepViTForAudioFrameClassification,
-    SleepViTSequenceConfig,
-)
+from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
+from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.metrics_sleepvit import staging_metrics
 
-from .augmentations import RowAugmentation
+from .running import run_script
+from .training_settings import (
+    DataArguments,
+    StagingModel,
+    make_augmentation,
+    make_model,
+    parse_settings,
+    remember_settings,
+)
 
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class ModelArguments:
-    """Which model is trained."""
-
-    model: dict = field(
-        default_factory=dict,
-        metadata={"help": "Fields of SleepViTSequenceConfig, or of SleepViTConfig for the single-epoch model."},
-    )
-    single_epoch: bool = field(default=False, metadata={"help": "Train the epoch encoder alone, without neighbours."})
-    feature_extractor: dict = field(
-        default_factory=dict, metadata={"help": "Arguments of SleepViTFeatureExtractor that differ from its default."}
-    )
-
-
-@dataclass
-class DataArguments:
-    """Which nights are learned from, watched and left out."""
-
-    data_dir: str = field(metadata={"help": "Folder of npz nights."})
-    test_subjects: list[str] = field(
-        default_factory=list, metadata={"help": "Subjects that take no part: neither learned from nor watched."}
-    )
-    validation_subjects: list[str] = field(
-        default_factory=list, metadata={"help": "Subjects whose figures are logged and may choose the checkpoint."}
-    )
-    random_shift: bool = field(default=True, metadata={"help": "Move the windows of epochs anew in every pass."})
-    augmentation: dict = field(default_factory=dict, metadata={"help": "Arguments of RowAugmentation."})
 
 
 def main(argv: list[str] | None = None) -> None:
     """Train as the settings say and save model, feature extractor and Trainer's state in `output_dir`.
 
     Args:
-        argv: one JSON file, or flags; None reads the command line.
+        argv: the path of the JSON file of settings; None reads the command line.
 
     Raises:
         SleepViTError: the settings or the data cannot be used.
@@ -76,9 +48,10 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_seed(training_args.seed)
 
-    feature_extractor = SleepViTFeatureExtractor(**model_args.feature_extractor)
+    feature_extractor = make_feature_extractor(model_args.feature_extractor, data_args)
     train_nights, validation_nights = read_splits(data_args, feature_extractor)
     model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation)
+    check_frames(model, train_nights[0])
     logger.info(
         f"{sum(map(len, train_nights))} epochs of {len(train_nights)} nights to learn from, "
         f"{sum(map(len, validation_nights))} of {len(validation_nights)} to watch; "
@@ -90,8 +63,14 @@ def main(argv: list[str] | None = None) -> None:
             return None
         if model_args.single_epoch:
             return SingleEpochs(nights, training_only.get("transform"))
+        if model.config.label_mode == "center":
+            return CenterSequences(nights, model.config.sequence_length, training_only.get("transform"))
         return EpochSequences(nights, model.config.sequence_length, **training_only)
 
+    if training_args.eval_strategy != "no" and not validation_nights:
+        raise SettingError("eval_strategy needs validation_subjects; name some, or set eval_strategy to 'no'.")
+    checkpoint = last_checkpoint(training_args)
+    remember_settings(Path(training_args.output_dir), model_args, data_args, is_resumed=checkpoint is not None)
     trainer = Trainer(
         model=model,
         args=training_args,
@@ -101,31 +80,9 @@ def main(argv: list[str] | None = None) -> None:
         compute_metrics=metrics_of_logits,
         preprocess_logits_for_metrics=first_logits,
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(training_args))
+    trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()
-
-
-def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Read the settings from one JSON file or from flags.
-
-    Args:
-        argv: the arguments after the script's name; None reads the command line.
-
-    Returns:
-        the three groups of settings.
-
-    Raises:
-        SettingError: the JSON file is missing, is no JSON or holds an unknown setting.
-    """
-    argv = sys.argv[1:] if argv is None else argv
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments), prog="sleepvit train")
-    if len(argv) == 1 and argv[0].endswith(".json"):
-        try:
-            return parser.parse_json_file(argv[0])
-        except (OSError, ValueError, TypeError) as error:
-            raise SettingError(f"{argv[0]}: expected a JSON file of settings, found: {error}.") from error
-    return parser.parse_args_into_dataclasses(argv)
 
 
 def read_splits(
@@ -144,10 +101,17 @@ def read_splits(
         SettingError: a subject is named twice or nobody is left to learn from.
         DatasetError: the folder or a file in it cannot be used.
     """
+    for name, subjects in (("test", data_args.test_subjects), ("validation", data_args.validation_subjects)):
+        if isinstance(subjects, str):
+            raise SettingError(f"{name}_subjects must be a list of names, found the text {subjects!r}.")
+    everybody = list_subjects(data_args.data_dir)
     test_and_validation = {*data_args.test_subjects, *data_args.validation_subjects}
+    if everybody and (unknown := sorted(test_and_validation - set(everybody))):
+        # a misspelt test subject would be learned from in silence
+        raise SettingError(f"{data_args.data_dir}: no night of the subjects {', '.join(unknown)}; check their names.")
     if len(test_and_validation) < len(data_args.test_subjects) + len(data_args.validation_subjects):
         raise SettingError("test_subjects and validation_subjects name a subject twice; each may stand once.")
-    train_subjects = [subject for subject in list_subjects(data_args.data_dir) if subject not in test_and_validation]
+    train_subjects = [subject for subject in everybody if subject not in test_and_validation]
     nights = read_npz_nights(data_args.data_dir, feature_extractor, [*train_subjects, *data_args.validation_subjects])
     train_nights = [night for night in nights if night.subject in train_subjects]
     if not train_nights:
@@ -155,50 +119,29 @@ def read_splits(
     return train_nights, [night for night in nights if night.subject in data_args.validation_subjects]
 
 
-def make_model(
-    model_args: ModelArguments,
-) -> SleepViTForAudioClassification | SleepViTForAudioFrameClassification:
-    """Make the model that the settings describe, with fresh weights.
+def make_feature_extractor(settings: dict, data_args: DataArguments) -> SleepViTFeatureExtractor:
+    """Make the feature extractor, and let it learn the profile of the training nights where its scaling needs one.
 
     Args:
-        model_args: the model settings.
+        settings: arguments of `SleepViTFeatureExtractor`.
+        data_args: the data settings; validation and test subjects add nothing to the profile.
 
     Returns:
-        the model with its stage head.
+        the feature extractor.
 
     Raises:
-        SettingError: a field is unknown or its value cannot be used.
+        SettingError: an argument is unknown or its value cannot be used.
     """
-    config_class = SleepViTConfig if model_args.single_epoch else SleepViTSequenceConfig
-    known = {config_field.name for config_field in fields(config_class)}
-    if unknown := sorted(set(model_args.model) - known):
-        # a configuration accepts any name in silence, and the training would run without what was meant
-        raise SettingError(f"model: {config_class.__name__} has no field {', '.join(unknown)}; check the spelling.")
+    if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
+        raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
     try:
-        config = config_class(**model_args.model)
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        raise SettingError(f"model: {error}") from error
-    if model_args.single_epoch:
-        return SleepViTForAudioClassification(config)
-    return SleepViTForAudioFrameClassification(config)
-
-
-def make_augmentation(settings: dict) -> RowAugmentation:
-    """Make the augmentation that the settings describe.
-
-    Args:
-        settings: arguments of `RowAugmentation`.
-
-    Returns:
-        the augmentation.
-
-    Raises:
-        SettingError: an argument is unknown.
-    """
-    try:
-        return RowAugmentation(**settings)
-    except TypeError as error:
-        raise SettingError(f"augmentation: {error}") from error
+        feature_extractor = SleepViTFeatureExtractor(**settings)
+        if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
+            unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
+            feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"feature_extractor: {error}") from error
+    return feature_extractor
 
 
 def first_logits(outputs, labels) -> np.ndarray:
@@ -212,6 +155,26 @@ def metrics_of_logits(prediction) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name != "confusion_matrix"}
 
 
+def check_frames(model: StagingModel, night: NightRows) -> None:
+    """Refuse nights that the model cannot read, before the Trainer starts.
+
+    Args:
+        model: the model.
+        night: one of the nights.
+
+    Raises:
+        SettingError: channels, rows or frames do not fit.
+    """
+    config = getattr(model.config, "epoch_config", model.config)
+    _, channels, rows, frames = night.input_values.shape
+    if (channels, rows) != (config.num_channels, config.num_rows) or frames % config.num_frames:
+        raise SettingError(
+            f"{night.recording}: holds {channels} channels, {rows} rows and {frames} frames per epoch; expected "
+            f"num_channels {config.num_channels}, num_rows {config.num_rows} and a multiple of num_frames "
+            f"{config.num_frames}; change the model's settings."
+        )
+
+
 def last_checkpoint(training_args: TrainingArguments) -> str | None:
     """Find the checkpoint an interrupted training goes on from; None where there is none."""
     if Path(training_args.output_dir).is_dir():
@@ -220,4 +183,4 @@ def last_checkpoint(training_args: TrainingArguments) -> str | None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

@@ -1,5 +1,6 @@
 """How every script runs: a user's mistake ends with one sentence and exit code 2, never with a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,14 +26,29 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
     except SleepViTError as error:
         report_error(error)
         return USER_ERROR
+    except BrokenPipeError:
+        # the reader of our output, for example `head`, has seen enough; nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        if error.filename is None:  # not about a file of the user's
-            raise
-        report_error(f"{error.filename}: {error.strerror}; check that the place exists and can be written to.")
+        report_error(sentence_about(error))
         return USER_ERROR
     except KeyboardInterrupt:
         report_error("interrupted; what was finished before is kept.")
         return INTERRUPTED
+
+
+def sentence_about(error: OSError) -> str:
+    """Say which file the system refused and why.
+
+    Args:
+        error: of the operating system: no permission, no space, a file in the place of a folder.
+
+    Returns:
+        one sentence.
+    """
+    where = error.filename or "the output"
+    return f"{where}: {error.strerror or error}; check that the place exists, has room and can be written to."
 
 
 def report_error(error: Exception | str) -> None:

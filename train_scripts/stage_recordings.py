@@ -6,21 +6,21 @@ sleepvit stage study/ --channels C4-M1,C3-M2 --output staged/
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
 from modeling_sleepvit import Hypnogram, SleepStagingPipeline, read_recording
-from modeling_sleepvit.errors import SettingError, SleepViTError
+from modeling_sleepvit.errors import SleepViTError
 from modeling_sleepvit.night_figure import night_figure
-from modeling_sleepvit.pipeline_sleepvit import load_stager
-from modeling_sleepvit.recordings import find_recordings
+from modeling_sleepvit.recordings import find_recordings, printable
+from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
-from .running import USER_ERROR, report_error, run_script
+from .running import USER_ERROR, report_error, run_script, sentence_about
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,29 +33,35 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if a recording could not be staged; the others are staged all the same.
 
     Raises:
-        SleepViTError: nothing can be staged: no recording, no such checkpoint.
+        SleepViTError: nothing can be staged: an empty folder, no such checkpoint.
     """
     args = parse_arguments(argv)
     channels = None if args.channels is None else [name.strip() for name in args.channels.split(",")]
     stem_of = output_stems(find_recordings(args.paths))
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
     stager = load_stager(args.model)
 
     summary, failures = [], []
-    for path, stem in tqdm(stem_of.items(), unit="recording", disable=None):
-        try:
-            hypnogram = stage_recording(stager, path, channels, args.output, stem)
-        except SleepViTError as error:
-            failures.append(error)
-            continue
-        tqdm.write(describe(stem, hypnogram))
-        summary.append(summary_row(path, stem, hypnogram))
+    try:
+        for path, stem in tqdm(stem_of.items(), unit="recording", disable=None):
+            try:
+                hypnogram = stage_recording(stager, path, channels, args.output, stem)
+            except SleepViTError as error:
+                failures.append(str(error))
+            except OSError as error:
+                failures.append(f"{path} was not staged: {sentence_about(error)}")
+            else:
+                tqdm.write(describe(stem, hypnogram))
+                summary.append(summary_row(path, stem, hypnogram))
+    finally:  # also after Ctrl-C: what was staged before is summed up
+        if summary:
+            with written_whole(args.output / "summary.csv") as partial:
+                pd.DataFrame(summary).to_csv(partial, index=False, float_format="%.2f")
     if summary:
-        with written_whole(args.output / "summary.csv") as partial:
-            pd.DataFrame(summary).to_csv(partial, index=False, float_format="%.2f")
         print(f"{len(summary)} of {len(stem_of)} recordings staged; see {args.output / 'summary.csv'}")
-    for error in failures:
-        report_error(error)
+    for failure in failures:
+        report_error(failure)
     return USER_ERROR if failures else 0
 
 
@@ -86,29 +92,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def output_stems(paths: list[Path]) -> dict[Path, str]:
-    """Give each recording the stem of its output files: its own, with its folder's name where two share a stem.
+    """Give each recording a stem for its output files that no other has.
 
     Args:
-        paths: the recordings.
+        paths: the recordings, each once.
 
     Returns:
-        stem by path, in the order of the paths.
-
-    Raises:
-        SettingError: two recordings cannot be told apart even so.
+        stem by path, in the order of the paths: the file's own; where several share it, with as many folder names
+        before it as tell them apart, and with the suffix behind it where only that differs.
     """
-    count = Counter(path.stem for path in paths)
-    stem_of = {
-        path: path.stem if count[path.stem] == 1 else f"{path.resolve().parent.name}_{path.stem}" for path in paths
-    }
-    for stem, times in Counter(stem_of.values()).items():
-        if times > 1:
-            twins = [str(path) for path in paths if stem_of[path] == stem]
-            raise SettingError(
-                f"{' and '.join(twins)} would be written to the same {stem}_hypnogram.csv; stage them apart, each "
-                "into its own --output."
-            )
-    return stem_of
+    stem_of = {path: printable(path.stem) for path in paths}
+    for n_folders in range(1, 1 + max((len(path.resolve().parts) for path in paths), default=0)):
+        twins = [path for path in paths if list(stem_of.values()).count(stem_of[path]) > 1]
+        for path in twins:
+            folders = path.resolve().parent.parts[1:][-n_folders:]
+            stem_of[path] = printable("_".join([*folders, path.stem]))
+    twins = [path for path in paths if list(stem_of.values()).count(stem_of[path]) > 1]
+    return stem_of | {path: f"{stem_of[path]}_{path.suffix.lstrip('.').lower()}" for path in twins}
 
 
 def stage_recording(
@@ -133,15 +133,21 @@ def stage_recording(
     hypnogram = stager(recording)
     figure = night_figure(recording, hypnogram)
     output.mkdir(parents=True, exist_ok=True)
-    hypnogram.to_csv(output / f"{stem}_hypnogram.csv")
-    with written_whole(output / f"{stem}_hypnogram.png") as partial:
-        figure.savefig(partial, dpi=150)
+    with (
+        written_whole(output / f"{stem}_hypnogram.csv") as csv,
+        written_whole(output / f"{stem}_hypnogram.png") as picture,  # both or neither
+    ):
+        hypnogram.to_csv(csv)
+        figure.savefig(picture, dpi=150)
     return hypnogram
 
 
 def describe(stem: str, hypnogram: Hypnogram) -> str:
     """Sum a night up in one line, and its notes in a line each below it."""
     statistics = hypnogram.statistics()
+    if not np.isfinite(hypnogram.confidence).any():
+        line = f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; none of them could be scored"
+        return "\n".join([line, *(f"    {note}" for note in hypnogram.notes)])
     stages = " ".join(f"{stage} {statistics[f'{stage}_min']:.0f}" for stage in ("N1", "N2", "N3", "R"))
     line = (
         f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; "
@@ -155,7 +161,7 @@ def summary_row(path: Path, stem: str, hypnogram: Hypnogram) -> dict:
     """Make the row of `summary.csv` for one night: where it came from, its sleep statistics and its notes."""
     return {
         "recording": stem,
-        "path": str(path),
+        "path": printable(str(path)),
         "channels": ", ".join(hypnogram.channels),
         "n_epochs": hypnogram.n_epochs,
         **hypnogram.statistics(),

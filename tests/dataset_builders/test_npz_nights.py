@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dataset_builders.npz_nights import NightRows, list_subjects, read_npz_nights, subject_of
-from dataset_builders.sequences import EpochSequences, SingleEpochs
+from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError
 
@@ -100,8 +100,15 @@ def test_random_shifts_move_windows_inside_their_night():
 
 
 def test_single_epochs_count_through_the_nights():
-    epochs = SingleEpochs([night(3), night(2, "S2", first=100)], transform=lambda rows, night: rows + 0.5)
+    epochs = SingleEpochs([night(3), night(2, "S2", first=100)], transform=lambda rows: rows + 0.5)
     assert [epochs[index]["input_values"][0, 0, 0].item() for index in range(len(epochs))] == [
         0.5, 1.5, 2.5, 100.5, 101.5,
     ]  # fmt: skip
     assert [epochs[index]["labels"].item() for index in range(5)] == [0, 1, 2, 0, 1]
+
+
+def test_every_epoch_stands_once_in_the_middle_of_its_neighbours():
+    windows = CenterSequences([night(4), night(1, "S2", first=100)], sequence_length=3)
+    assert [epochs_of(windows[index]) for index in range(5)] == [[0, 1], [0, 1, 2], [1, 2, 3], [2, 3], [100]]
+    assert [windows[index]["attention_mask"].tolist() for index in (0, 3, 4)] == [[0, 1, 1], [1, 1, 0], [0, 1, 0]]
+    assert [windows[index]["labels"].item() for index in range(5)] == [0, 1, 2, 3, 0]

@@ -132,7 +132,12 @@ def test_what_is_refused(waveform, sampling_rate, message):
     ("settings", "message"),
     [
         ({"power_scale": "db"}, "'log' or 'linear', found: 'db'"),
-        ({"scaling": "zscore"}, "'robust' or 'none', found: 'zscore'"),
+        ({"scaling": "zscore"}, "'robust', 'anchored' or 'none', found: 'zscore'"),
+        ({"scaling": "anchored", "power_scale": "linear"}, "needs power_scale 'log'"),
+        ({"row_profile": [0.0]}, "row_profile must hold one value for each of 20 rows, found: 1"),
+        ({"epoch_seconds": 0}, "whole seconds, 1 at least, found: 0"),
+        ({"clip_at": -1}, "clip_at must be positive"),
+        ({"row_widths_hz": []}, "at least 1 Hz each"),
         ({"row_widths_hz": [1] * 33}, "32 Hz together at most"),
         ({"row_widths_hz": [0, 1]}, "at least 1 Hz each"),
     ],
@@ -142,7 +147,40 @@ def test_settings_that_are_refused(settings, message):
         SleepViTFeatureExtractor(**settings)
 
 
-@pytest.mark.parametrize("extractor", [SleepViTFeatureExtractor(), SleepViTFeatureExtractor.from_preset("published")])
+def test_anchored_scaling_keeps_what_tells_a_wakeful_recording_from_a_sleepy_one():
+    """Half of a recording's own centre is taken off, where robust scaling takes all of it."""
+    extractor = SleepViTFeatureExtractor(scaling="anchored")
+    unscaled = SleepViTFeatureExtractor(scaling="none")
+    white, slow = noise(100 * 300), np.cumsum(noise(100 * 300)) / 10
+    extractor.fit_profile(unscaled(night, sampling_rate=100)["input_values"] for night in (white, slow))
+    assert len(extractor.row_profile) == len(extractor.row_spread) == 20
+    rows = {name: extractor(night, sampling_rate=100)["input_values"] for name, night in (("w", white), ("s", slow))}
+    assert np.median(rows["s"][:, :, 1]) - np.median(rows["w"][:, :, 1]) > 0.5
+    np.testing.assert_allclose(extractor(0.1 * slow, sampling_rate=100)["input_values"], rows["s"], atol=0.02)
+    robust = SleepViTFeatureExtractor()
+    assert np.median(robust(slow, sampling_rate=100)["input_values"][:, :, 1]) == pytest.approx(0, abs=1e-3)
+
+
+def test_anchored_scaling_of_flat_seconds_and_dead_channels():
+    profile = {"row_profile": [0.0] * 20, "row_spread": [0.5] * 20}
+    extractor = SleepViTFeatureExtractor(scaling="anchored", **profile)
+    waveform = noise((2, 100 * 300))
+    waveform[0, :3000] = 0
+    waveform[1] = 0
+    rows = extractor(waveform, sampling_rate=100)["input_values"]
+    assert np.isfinite(rows).all()
+    assert not rows[0, 0].any()
+    assert not rows[:, 1].any()
+    with pytest.raises(ValueError, match="needs row_profile and row_spread: call fit_profile"):
+        SleepViTFeatureExtractor(scaling="anchored")(waveform, sampling_rate=100)
+
+
+ANCHORED = SleepViTFeatureExtractor(scaling="anchored", row_profile=[0.1] * 20, row_spread=[0.5] * 20)
+
+
+@pytest.mark.parametrize(
+    "extractor", [SleepViTFeatureExtractor(), SleepViTFeatureExtractor.from_preset("published-1s"), ANCHORED]
+)
 def test_round_trip_through_the_auto_class(extractor, tmp_path):
     extractor.save_pretrained(tmp_path)
     SleepViTConfig().save_pretrained(tmp_path)

@@ -215,6 +215,8 @@ def test_a_sequence_that_does_not_fit_is_refused_by_axis(shape, message):
     [
         (SleepViTConfig, {"num_rows": 10}, r"multiple of patch_rows \(4\).*found: 10"),
         (SleepViTConfig, {"num_positions": 10}, r"cover 150 patches.*found: 10"),
+        (SleepViTConfig, {"patch_rows": 0}, "patch_rows must be 1 at least, found: 0"),
+        (SleepViTSequenceConfig, {"sequence_length": 0}, "sequence_length must be 1 at least, found: 0"),
         (SleepViTConfig, {"pooling": "max"}, "'cls' or 'mean', found: 'max'"),
         (SleepViTConfig, {"weight_init": "zeros"}, "'normal' or 'published'"),
         (SleepViTConfig, {"label_smoothing": 1.0}, r"in \[0, 1\), found: 1.0"),

@@ -9,7 +9,7 @@ from transformers import AutoModel, pipeline
 from modeling_sleepvit import Hypnogram, SleepViTError, SleepViTForAudioFrameClassification, read_recording
 from modeling_sleepvit.errors import CheckpointError
 from modeling_sleepvit.night_staging import night_probabilities, sequence_starts
-from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.stager import load_stager
 
 
 @pytest.fixture
@@ -108,6 +108,7 @@ def test_a_model_in_training_mode_is_put_to_eval(tiny_checkpoints, stager):
         (noise(2000), {"sampling_rate": 100}, SleepViTError, "at least one epoch of 30 s, found 20 s"),
         (noise(3000), {"sampling_rate": 100, "chanels": "C4"}, TypeError, "takes channels.*found: chanels"),
         (42, {}, TypeError, "takes a path.*found: int"),
+        (noise(3000), {"sampling_rate": 100, "overlap": 0}, ValueError, "whole number from 1 up, found: 0"),
     ],
 )
 def test_what_is_refused(stager, inputs, arguments, error, message):
@@ -121,7 +122,7 @@ def test_a_rate_that_contradicts_the_file_is_refused(stager, write_edf, tmp_path
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path):
-    with pytest.raises(CheckpointError, match=r"expected a SleepViT checkpoint.*no such folder here") as error:
+    with pytest.raises(CheckpointError, match="no such folder here: expected a folder with a SleepViT") as error:
         load_stager(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(error.value)
 
@@ -130,6 +131,38 @@ def test_a_feature_extractor_of_another_model_is_refused(stager, tiny_checkpoint
     extractor = type(stager.feature_extractor)(row_widths_hz=[1] * 32)
     with pytest.raises(SleepViTError, match="reads 20 rows, the feature extractor makes 32"):
         pipeline("sleep-staging", model=stager.model, feature_extractor=extractor)
+
+
+@pytest.mark.parametrize("sampling_rate", [99.999, 100.0001, 100.05, 128.37])
+@pytest.mark.parametrize("extra_samples", [-2, -1, 0, 1, 2])
+def test_rates_that_are_no_whole_number_end_at_any_sample(stager, sampling_rate, extra_samples):
+    n_samples = round(4 * 30 * sampling_rate) + extra_samples
+    assert stager(noise(n_samples), sampling_rate=sampling_rate).n_epochs in (3, 4)
+
+
+def test_a_tensor_is_as_good_as_an_array(stager):
+    signal = torch.from_numpy(noise(9000))
+    expected = stager(signal.numpy(), sampling_rate=100)
+    assert stager(signal.requires_grad_(), sampling_rate=100) == expected
+    assert stager(signal.bfloat16(), sampling_rate=100).n_epochs == 3
+
+
+def test_probabilities_are_in_the_order_of_the_stages_whatever_the_models_is(stager):
+    rows = torch.randn(10, 1, 20, 30)
+    expected = night_probabilities(stager.model, rows)
+    stager.model.config.label2id = {stage: index for index, stage in enumerate(["R", "N3", "N2", "N1", "W"])}
+    torch.testing.assert_close(night_probabilities(stager.model, rows), expected.flip(-1))
+
+
+def test_epochs_that_cannot_be_scored_lend_nothing_to_their_neighbours(stager):
+    rows = torch.randn(10, 1, 20, 30)
+    is_scorable = torch.ones(10, dtype=torch.bool)
+    is_scorable[4] = False
+    other = rows.clone()
+    other[4] = 3
+    masked = [night_probabilities(stager.model, night, is_scorable=is_scorable) for night in (rows, other)]
+    torch.testing.assert_close(masked[0][is_scorable], masked[1][is_scorable])
+    assert not torch.allclose(night_probabilities(stager.model, rows), night_probabilities(stager.model, other))
 
 
 # Whole nights

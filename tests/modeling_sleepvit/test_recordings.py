@@ -1,6 +1,6 @@
 import shutil
 import tracemalloc
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import edfio
@@ -310,7 +310,7 @@ class TestMne:
         mne = pytest.importorskip("mne")
         info = mne.create_info(["EEG Fpz-Cz", "C4", "Aux"], 100, ["eeg", "eeg", "misc"])
         raw = mne.io.RawArray(np.stack([wave(1), wave(2), wave(3)]) * 1e-6, info, verbose="error")
-        return raw.set_meas_date(datetime(2020, 1, 31, 23, 10, 5, tzinfo=timezone.utc))
+        return raw.set_meas_date(datetime(2020, 1, 31, 23, 10, 5, tzinfo=UTC))
 
     def test_volts_become_uv_and_the_clock_is_local(self, raw):
         recording = recording_from_raw(raw)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioFrameClassification
 
+from dataset_builders.npz_nights import read_npz_nights
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import SettingError
-from modeling_sleepvit.pipeline_sleepvit import load_stager
+from modeling_sleepvit.stager import load_stager
 from train_scripts import evaluate_checkpoint
 from train_scripts.cli import main
 from train_scripts.run_sleep_staging import DataArguments, read_splits
@@ -122,6 +123,20 @@ def test_no_subject_is_on_two_sides(simulated_nights):
         ({"test_subjects": [], "validation_subjects": ["SC499"]}, "no night of the subjects SC499"),
         ({"learning_rat": 1}, "learning_rat"),
         ({"augmentation": {"loudness": 1}}, "loudness"),
+        ({"augmentation": {"gain": "x"}}, "augmentation: could not convert string to float"),
+        ({"feature_extractor": {"scalling": "none"}}, "feature_extractor: there is no setting scalling"),
+        ({"feature_extractor": {"power_scale": "db"}}, "'log' or 'linear', found: 'db'"),
+        ({"test_subjects": "SC401"}, "must be a list of names, found the text 'SC401'"),
+        ({"test_subjects": ["SC4O2"]}, "no night of the subjects SC4O2"),
+        ({"validation_subjects": []}, "eval_strategy needs validation_subjects"),
+        ({"model": {"epoch_config": {"hiden_size": 8}}}, "SleepViTConfig has no field hiden_size"),
+        ({"model": {"epoch_config": {"num_frames": 4}}}, "a multiple of num_frames 4"),
+        (
+            {"model": {"id2label": {"0": "N1", "1": "W", "2": "N2", "3": "N3", "4": "R"}}},
+            "W, N1, N2, N3, R in this order",
+        ),
+        ({"model": {"head_dim": -1}}, "head_dim must be 1 at least"),
+        ({"model": {"sequence_length": "6"}}, "sequence_length"),
         ({"model": {"sequence_length": 6, "label_mode": "last"}}, "'all' or 'center', found: 'last'"),
     ],
 )
@@ -130,6 +145,32 @@ def test_wrong_settings_end_with_one_line(settings, tmp_path, capsys, change, me
     err = capsys.readouterr().err.strip().splitlines()
     assert len(err) == 1
     assert message in err[0]
+
+
+def test_a_training_does_not_go_on_with_other_settings(settings, tmp_path, capsys):
+    settings |= {"num_train_epochs": 1}
+    assert train(settings, tmp_path) == 0
+    capsys.readouterr()
+    assert train(settings | {"test_subjects": ["SC401"], "validation_subjects": ["SC402"]}, tmp_path) == 2
+    err = capsys.readouterr().err.strip().splitlines()
+    assert len(err) == 1
+    assert "begun with other settings (test_subjects, validation_subjects)" in err[0]
+
+
+def test_the_published_sequence_model_trains_on_centre_labels(settings, tmp_path):
+    model = settings["model"] | {"sequence_length": 3, "label_mode": "center"}
+    assert train(settings | {"model": model, "num_train_epochs": 1}, tmp_path) == 0
+    assert load_stager(tmp_path / "run").model.config.label_mode == "center"
+
+
+def test_anchored_scaling_learns_its_profile_from_the_training_subjects_alone(settings, tmp_path, simulated_nights):
+    assert train(settings | {"feature_extractor": {"scaling": "anchored"}, "num_train_epochs": 1}, tmp_path) == 0
+    extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "run")
+    expected = SleepViTFeatureExtractor(scaling="anchored")
+    unscaled = SleepViTFeatureExtractor(scaling="none")
+    expected.fit_profile(night.input_values for night in read_npz_nights(simulated_nights, unscaled, ["SC400"]))
+    assert extractor.row_profile == expected.row_profile
+    assert extractor.row_spread == expected.row_spread
 
 
 def test_a_missing_or_broken_settings_file_ends_with_one_line(tmp_path, capsys):

@@ -1,12 +1,17 @@
 """`sleepvit stage`: what it writes, and how every bad input ends: exit code 2, one line, nothing half-written."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import mne
 import numpy as np
 import pandas as pd
 import pytest
+from transformers import AutoModel
 
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.hypnogram import FRAME_COLUMNS
@@ -70,9 +75,11 @@ def test_recordings_of_one_name_do_not_overwrite_each_other(stage, write_edf, tm
     code, _, _, output = stage(tmp_path / "visit1", tmp_path / "visit2")
     assert code == 0
     assert {"visit1_psg_hypnogram.csv", "visit2_psg_hypnogram.csv"} <= set(files_in(output))
-    twins = [tmp_path / "x" / "v" / "psg.edf", tmp_path / "y" / "v" / "psg.edf"]
-    with pytest.raises(ValueError, match=r"would be written to the same v_psg_hypnogram\.csv"):
-        stage_recordings.output_stems(twins)
+
+
+def test_stems_tell_recordings_apart_by_folders_and_then_by_suffix():
+    paths = [Path(name) for name in ("/x/v/psg.edf", "/y/v/psg.edf", "/y/v/psg.rec", "/y/v/other.edf")]
+    assert list(stage_recordings.output_stems(paths).values()) == ["x_v_psg", "y_v_psg_edf", "y_v_psg_rec", "other"]
 
 
 def test_named_channels_are_staged(stage, write_edf, tmp_path):
@@ -142,12 +149,23 @@ def test_an_unknown_channel_names_the_channels_there_are(stage, write_edf, tmp_p
     assert files_in(output) == []
 
 
-@pytest.mark.parametrize("signal_uv", [0.0, np.nan])
-def test_a_flat_signal_is_uns_throughout(stage, write_edf, tmp_path, signal_uv):
-    # EDF cannot hold NaN: such samples arrive as the value 0
-    path = write_edf(tmp_path / "flat.edf", signals=[np.nan_to_num(np.full(30_000, signal_uv))])
-    code, out, _, output = stage(path)
-    assert code == 0
+def flat_edf(path, write_edf):
+    return write_edf(path.with_suffix(".edf"), signals=[np.zeros(30_000)])
+
+
+def nan_fif(path, write_edf):
+    """A FIF file, since EDF cannot hold NaN."""
+    raw = mne.io.RawArray(np.full((1, 30_000), np.nan), mne.create_info(["Fpz-Cz"], 100.0, "eeg"), verbose="error")
+    raw.save(path.with_suffix(".fif"), verbose="error")
+    return path.with_suffix(".fif")
+
+
+@pytest.mark.filterwarnings("ignore:This filename:RuntimeWarning")
+@pytest.mark.parametrize("make", [flat_edf, nan_fif])
+def test_a_flat_signal_and_one_without_numbers_are_uns_throughout(stage, write_edf, tmp_path, make):
+    code, out, err, output = stage(make(tmp_path / "flat", write_edf))
+    assert (code, err) == (0, [])
+    assert "none of them could be scored" in out
     frame = pd.read_csv(output / "flat_hypnogram.csv")
     assert set(frame["stage"]) == {"UNS"}
     assert frame["confidence"].isna().all()
@@ -158,17 +176,68 @@ def test_a_missing_model_folder_is_named(stage, write_edf, tmp_path):
     code, _, err, output = stage(write_edf(tmp_path / "night.edf"), model=tmp_path / "no_model")
     assert (code, len(err)) == (2, 1)
     assert "no_model" in err[0]
-    assert "expected a SleepViT checkpoint" in err[0]
+    assert "expected a folder with a SleepViT checkpoint" in err[0]
     assert files_in(output) == []
 
 
-def test_a_model_folder_without_weights_is_named(stage, write_edf, tmp_path, tiny_checkpoints):
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_weights(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def no_head(folder):
+    AutoModel.from_pretrained(folder).save_pretrained(folder)
+
+
+def wrong_type(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "wide"}))
+
+
+def another_model(folder):
+    (folder / "config.json").write_text('{"model_type": "vit"}')
+
+
+def no_extractor(folder):
+    (folder / "preprocessor_config.json").unlink()
+
+
+@pytest.mark.parametrize("damage", [no_weights, cut_weights, no_head, wrong_type, another_model, no_extractor])
+def test_a_damaged_checkpoint_ends_with_one_line(stage, write_edf, tmp_path, tiny_checkpoints, damage):
     broken = tmp_path / "broken"
-    broken.mkdir()
-    shutil.copy(tiny_checkpoints["sequence"] / "config.json", broken)
-    code, _, err, _ = stage(write_edf(tmp_path / "night.edf"), model=broken)
-    assert (code, len(err)) == (2, 1)
+    shutil.copytree(tiny_checkpoints["sequence"], broken)
+    damage(broken)
+    code, _, err, output = stage(write_edf(tmp_path / "night.edf"), model=broken)
+    assert code == 2
+    assert len(err) == 1
     assert "broken" in err[0]
+    assert files_in(output) == []
+
+
+def test_a_misspelt_checkpoint_is_not_looked_for_on_the_hub(stage, write_edf, tmp_path):
+    code, _, err, _ = stage(write_edf(tmp_path / "night.edf"), model="my_model")
+    assert (code, len(err)) == (2, 1)
+    assert "my_model: no such folder here" in err[0]
+
+
+def test_a_file_that_cannot_be_written_does_not_stop_the_others(stage, write_edf, tmp_path):
+    (tmp_path / "out" / "a_hypnogram.png").mkdir(parents=True)  # a folder stands where the picture should be
+    code, _, err, output = stage(write_edf(tmp_path / "a.edf"), write_edf(tmp_path / "b.edf"))
+    assert (code, len(err)) == (2, 1)
+    assert "a.edf was not staged" in err[0]
+    assert files_in(output) == ["a_hypnogram.png", "b_hypnogram.csv", "b_hypnogram.png", "summary.csv"]
+
+
+def test_a_name_that_is_no_utf8_is_staged(stage, write_edf, tmp_path):
+    path = tmp_path / os.fsdecode(b"n\xe4cht.edf")
+    write_edf(tmp_path / "night.edf").rename(path)
+    code, _, err, output = stage(path)
+    assert (code, err) == (0, [])
+    assert "n\ufffdcht_hypnogram.png" in files_in(output)
 
 
 def test_a_folder_without_recordings_is_named(stage, tmp_path):

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ..errors import CheckpointError
+from .errors import CheckpointError
 
 
+FOLDER = Path(__file__).parent / "checkpoints"
 DEFAULT_CHECKPOINT = "sleepvit-sedf20-5s"
 
 
@@ -20,9 +21,8 @@ def embedded_checkpoint(name: str | None = None) -> str:
     Raises:
         CheckpointError: there is no checkpoint of that name; the message lists those there are.
     """
-    folder = Path(__file__).parent
-    path = folder / (name or DEFAULT_CHECKPOINT)
+    path = FOLDER / (name or DEFAULT_CHECKPOINT)
     if not (path / "config.json").is_file():
-        names = sorted(config.parent.name for config in folder.glob("*/config.json"))
+        names = sorted(config.parent.name for config in FOLDER.glob("*/config.json"))
         raise CheckpointError(f"no embedded checkpoint {path.name!r}: expected one of {', '.join(names) or 'none'}.")
     return str(path)

@@ -1,0 +1,65 @@
+"""Loading the staging pipeline of a checkpoint, with errors a user understands."""
+
+from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoFeatureExtractor, pipeline
+
+from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
+from .embedded import embedded_checkpoint
+from .errors import CheckpointError, SleepViTError
+from .modeling_sleepvit import SleepViTForAudioClassification, SleepViTForAudioFrameClassification
+from .pipeline_sleepvit import SleepStagingPipeline
+
+
+HEAD_OF = {
+    SleepViTConfig.model_type: SleepViTForAudioClassification,
+    SleepViTSequenceConfig.model_type: SleepViTForAudioFrameClassification,
+}
+_LOADING_ERRORS = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, StrictDataclassError
+)  # fmt: skip
+
+
+def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
+    """Load the pipeline for a checkpoint and refuse one that would stage with weights that were never trained.
+
+    Args:
+        model: folder of a checkpoint or its id ("owner/name") on the Hub; None stands for the embedded checkpoint.
+        **kwargs: further arguments of `transformers.pipeline`, for example `device`.
+
+    Returns:
+        the pipeline "sleep-staging".
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is not one for sleep staging.
+    """
+    model = embedded_checkpoint() if model is None else str(model)
+    if not Path(model).is_dir() and model.count("/") != 1:
+        raise CheckpointError(
+            f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
+            "(owner/name); check the path."
+        )
+    try:
+        config = AutoConfig.from_pretrained(model)
+        if config.model_type not in HEAD_OF:
+            raise CheckpointError(
+                f"{model}: expected a SleepViT checkpoint ({' or '.join(HEAD_OF)}), found {config.model_type}."
+            )
+        loaded, report = HEAD_OF[config.model_type].from_pretrained(model, output_loading_info=True)
+        extractor = AutoFeatureExtractor.from_pretrained(model)
+    except SleepViTError:
+        raise
+    except _LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{model}: expected a SleepViT checkpoint (config.json, preprocessor_config.json and model.safetensors), "
+            f"found none that loads: {reason}"
+        ) from error
+    if unset := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+        raise CheckpointError(
+            f"{model}: expected the weights of a {type(loaded).__name__}, found none for {len(unset)} tensors, among "
+            f"them {unset[0]}; save the model with its stage head."
+        )
+    return pipeline("sleep-staging", model=loaded, feature_extractor=extractor, **kwargs)

@@ -1,0 +1,158 @@
+"""The settings of a training: read from a JSON file, checked, and made into a model and an augmentation."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import HfArgumentParser, TrainingArguments
+
+from modeling_sleepvit import (
+    SleepViTConfig,
+    SleepViTForAudioClassification,
+    SleepViTForAudioFrameClassification,
+    SleepViTSequenceConfig,
+)
+from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.stages import STAGES
+from modeling_sleepvit.whole_files import written_whole
+
+from .augmentations import RowAugmentation
+
+
+StagingModel = SleepViTForAudioClassification | SleepViTForAudioFrameClassification
+
+
+@dataclass
+class ModelArguments:
+    """Which model is trained."""
+
+    model: dict = field(
+        default_factory=dict,
+        metadata={"help": "Fields of SleepViTSequenceConfig, or of SleepViTConfig for the single-epoch model."},
+    )
+    single_epoch: bool = field(default=False, metadata={"help": "Train the epoch encoder alone, without neighbours."})
+    feature_extractor: dict = field(
+        default_factory=dict, metadata={"help": "Arguments of SleepViTFeatureExtractor that differ from its default."}
+    )
+
+
+@dataclass
+class DataArguments:
+    """Which nights are learned from, watched and left out."""
+
+    data_dir: str = field(metadata={"help": "Folder of npz nights."})
+    test_subjects: list[str] = field(
+        default_factory=list, metadata={"help": "Subjects that take no part: neither learned from nor watched."}
+    )
+    validation_subjects: list[str] = field(
+        default_factory=list, metadata={"help": "Subjects whose figures are logged and may choose the checkpoint."}
+    )
+    random_shift: bool = field(default=True, metadata={"help": "Move the windows of epochs anew in every pass."})
+    augmentation: dict = field(default_factory=dict, metadata={"help": "Arguments of RowAugmentation."})
+
+
+def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
+    """Read the settings from a JSON file.
+
+    Args:
+        argv: the path of the file; None reads the command line.
+
+    Returns:
+        the three groups of settings.
+
+    Raises:
+        SettingError: the JSON file is missing, is no JSON or holds an unknown setting.
+    """
+    arguments = argparse.ArgumentParser(prog="sleepvit train", description="Train a model on scored nights.")
+    arguments.add_argument("settings", metavar="SETTINGS.json", help="all settings in one file")
+    path = arguments.parse_args(argv).settings
+    try:
+        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
+        return HfArgumentParser((ModelArguments, DataArguments, TrainingArguments)).parse_dict(settings)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingError(f"{path}: expected a JSON file of settings, found: {error}.") from error
+
+
+def make_model(
+    model_args: ModelArguments,
+) -> StagingModel:
+    """Make the model that the settings describe, with fresh weights.
+
+    Args:
+        model_args: the model settings.
+
+    Returns:
+        the model with its stage head.
+
+    Raises:
+        SettingError: a field is unknown or its value cannot be used.
+    """
+    config_class = SleepViTConfig if model_args.single_epoch else SleepViTSequenceConfig
+    try:
+        refuse_unknown(config_class, model_args.model)
+        refuse_unknown(SleepViTConfig, model_args.model.get("epoch_config") or {})
+        config = config_class(**model_args.model)
+    except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise SettingError(f"model: {error}") from error
+    if list(config.id2label.values()) != list(STAGES):
+        raise SettingError(f"model: the classes must be {', '.join(STAGES)} in this order, found {config.id2label}.")
+    if model_args.single_epoch:
+        return SleepViTForAudioClassification(config)
+    return SleepViTForAudioFrameClassification(config)
+
+
+def refuse_unknown(config_class: type, settings: dict) -> None:
+    """Raise ValueError for a name that is no field: a configuration takes any name in silence."""
+    if unknown := sorted(set(settings) - {config_field.name for config_field in fields(config_class)}):
+        raise ValueError(f"{config_class.__name__} has no field {', '.join(unknown)}; check the spelling.")
+
+
+def make_augmentation(settings: dict) -> RowAugmentation:
+    """Make the augmentation that the settings describe.
+
+    Args:
+        settings: arguments of `RowAugmentation`.
+
+    Returns:
+        the augmentation.
+
+    Raises:
+        SettingError: an argument is unknown.
+    """
+    try:
+        return RowAugmentation(**{name: float(spread) for name, spread in settings.items()})
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"augmentation: {error}") from error
+
+
+def remember_settings(
+    output_dir: Path, model_args: ModelArguments, data_args: DataArguments, is_resumed: bool
+) -> None:
+    """Write the settings beside the checkpoints, and refuse to go on with others.
+
+    Args:
+        output_dir: the training's folder.
+        model_args: the model settings.
+        data_args: the data settings.
+        is_resumed: whether there is a checkpoint to go on from.
+
+    Raises:
+        SettingError: the training was begun with other settings.
+    """
+    path = output_dir / "settings.json"
+    settings = {**asdict(model_args), **asdict(data_args)}
+    if is_resumed and path.exists():
+        begun_with = json.loads(path.read_text(encoding="utf-8"))
+        # a test subject of now may have been learned from before
+        if changed := sorted(name for name in settings if settings[name] != begun_with.get(name)):
+            raise SettingError(
+                f"{output_dir}: this training was begun with other settings ({', '.join(changed)}); choose another "
+                "output_dir, or remove this one to begin anew."
+            )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
