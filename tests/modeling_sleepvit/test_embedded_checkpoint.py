@@ -124,7 +124,7 @@ def test_real_whole_epochs_of_a_subject_it_never_saw(shared_data, record_propert
     record_property("kappa", agreement["kappa"])
     print(f"SC4001E0, 232 whole epochs of 30 s: kappa {agreement['kappa']:.3f}, accuracy {agreement['accuracy']:.3f}")
     assert agreement["n_epochs"] == 232
-    assert agreement["kappa"] >= 0.6
+    assert agreement["kappa"] >= 0.75
 
 
 def test_the_four_held_out_subjects(shared_data):
