@@ -30,12 +30,14 @@ from .stages import STAGES, UNSCORED
 
 
 for _config in (SleepViTConfig, SleepViTSequenceConfig):
-    AutoConfig.register(_config.model_type, _config)
-    AutoFeatureExtractor.register(_config, SleepViTFeatureExtractor)
-AutoModel.register(SleepViTConfig, SleepViTModel)
-AutoModel.register(SleepViTSequenceConfig, SleepViTSequenceModel)
-AutoModelForAudioClassification.register(SleepViTConfig, SleepViTForAudioClassification)
-AutoModelForAudioFrameClassification.register(SleepViTSequenceConfig, SleepViTForAudioFrameClassification)
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoFeatureExtractor.register(_config, SleepViTFeatureExtractor, exist_ok=True)
+AutoModel.register(SleepViTConfig, SleepViTModel, exist_ok=True)
+AutoModel.register(SleepViTSequenceConfig, SleepViTSequenceModel, exist_ok=True)
+AutoModelForAudioClassification.register(SleepViTConfig, SleepViTForAudioClassification, exist_ok=True)
+AutoModelForAudioFrameClassification.register(
+    SleepViTSequenceConfig, SleepViTForAudioFrameClassification, exist_ok=True
+)
 PIPELINE_REGISTRY.register_pipeline(
     "sleep-staging",
     pipeline_class=SleepStagingPipeline,

@@ -33,6 +33,14 @@ class CheckpointError(SleepViTError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownStageError(SleepViTError, ValueError):
+    """A stage name is in no vocabulary of this package."""
+
+
+class HypnogramError(SleepViTError, ValueError):
+    """A hypnogram is inconsistent, or does not hold what was asked of it."""
+
+
 class DatasetError(SleepViTError, ValueError):
     """Training or evaluation data are missing or inconsistent."""
 

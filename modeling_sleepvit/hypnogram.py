@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import SleepViTError
+from .errors import HypnogramError, SleepViTError, UnknownStageError
 from .metrics_sleepvit import staging_metrics
 from .stages import (
     PLOT_ORDER,
@@ -16,7 +16,6 @@ from .stages import (
     STAGE_COLOURS,
     STAGES,
     UNSCORED,
-    UnknownStageError,
     ids_from_stages,
 )
 from .whole_files import written_whole
@@ -33,10 +32,6 @@ FRAME_COLUMNS = ("epoch", "onset_s", "stage", *PROBABILITY_COLUMNS, "confidence"
 # Wide enough for probabilities that went through bfloat16 or six decimals, narrow enough to notice logits.
 _PROBABILITY_SUM_TOLERANCE = 1e-2
 _CSV_DECIMALS = 6
-
-
-class HypnogramError(SleepViTError, ValueError):
-    """A hypnogram is inconsistent, or does not hold what was asked of it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

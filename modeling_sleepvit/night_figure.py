@@ -63,7 +63,9 @@ def _plot_spectrogram(axes, recording: Recording, hypnogram: Hypnogram) -> None:
     axes.set_ylim(0, TOP_FREQUENCY_HZ)
     axes.set_ylabel(f"{recording.channel_names[0]} (Hz)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.figure.colorbar(image, ax=axes, pad=0.01, label="Power (dB of 1 uV²/Hz)")
+    # beside the picture like the legend above it, so that the three time axes keep one width
+    scale = axes.inset_axes([1.012, 0, 0.012, 1])
+    axes.figure.colorbar(image, cax=scale, label="Power (dB of 1 uV²/Hz)")
 
 
 def epoch_decibels(recording: Recording, n_epochs: int, epoch_seconds: float) -> np.ndarray:

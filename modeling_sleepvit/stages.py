@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .errors import SleepViTError
+from .errors import UnknownStageError
 
 
 STAGES = ("W", "N1", "N2", "N3", "R")
@@ -46,10 +46,6 @@ _ALIASES = {
                "-1"),
 }  # fmt: skip
 _STAGE_OF_NAME = {alias: stage for stage, aliases in _ALIASES.items() for alias in aliases}
-
-
-class UnknownStageError(SleepViTError, ValueError):
-    """A stage name that no vocabulary of this package holds."""
 
 
 def stage_from_name(name: str) -> str:

@@ -59,13 +59,15 @@ def main(argv: list[str] | None = None) -> int:
     if sample.is_file():
         night = np.load(sample)
         epochs, scored = night["x"], [stage_from_name(stage) for stage in night["stage"]]
+        start = datetime(1989, 4, 24, 23, 23, 30)  # epoch 861 of the recording, which began at 16:13
         name, origin = "SC4001E0_part", "116 minutes of real sleep, Sleep-EDF SC4001E0, EEG Fpz-Cz"
     else:
         epochs, scored = simulated_night(seed=0)
+        start = datetime(2000, 1, 1, 23, 0)
         name, origin = "SIMULATED_night", "a SIMULATED night: its agreement says nothing about real sleep"
     OUTPUT.mkdir(exist_ok=True)
     path = OUTPUT / f"{name}.edf"
-    write_edf(epochs, path)
+    write_edf(epochs, start, path)
     print(f"{path}: {origin}")
     if exit_code := stage_recordings.main([str(path), "--output", str(OUTPUT)]):
         return exit_code
@@ -79,11 +81,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def write_edf(epochs: np.ndarray, path: Path) -> None:
+def write_edf(epochs: np.ndarray, start: datetime, path: Path) -> None:
     """Write epochs of one channel as an EDF file, as a recorder would.
 
     Args:
         epochs: (epochs, samples) in uV at 100 Hz.
+        start: clock time of the first sample.
         path: the file.
     """
     limit_uv = float(np.ceil(np.abs(epochs).max()))
@@ -95,7 +98,8 @@ def write_edf(epochs: np.ndarray, path: Path) -> None:
         physical_range=(-limit_uv, limit_uv),
     )
     with written_whole(path) as partial:
-        edfio.Edf([channel], recording=edfio.Recording(startdate=datetime(1989, 4, 24).date())).write(partial)
+        edf = edfio.Edf([channel], recording=edfio.Recording(startdate=start.date()), starttime=start.time())
+        edf.write(partial)
 
 
 def simulated_night(seed: int) -> tuple[np.ndarray, list[str]]:

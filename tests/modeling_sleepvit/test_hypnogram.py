@@ -5,9 +5,9 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from modeling_sleepvit.errors import SleepViTError
-from modeling_sleepvit.hypnogram import FRAME_COLUMNS, Hypnogram, HypnogramError
-from modeling_sleepvit.stages import STAGES, UnknownStageError
+from modeling_sleepvit.errors import HypnogramError, SleepViTError, UnknownStageError
+from modeling_sleepvit.hypnogram import FRAME_COLUMNS, Hypnogram
+from modeling_sleepvit.stages import STAGES
 
 
 NIGHT = ["W", "W", "N1", "N2", "UNS", "N2", "N3", "W", "N2", "R", "R", "W", "W", "N1", "W"]

@@ -1,0 +1,34 @@
+"""The picture of a staged night: three panels on one time axis, and a spectrogram in true units."""
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from modeling_sleepvit import Hypnogram
+from modeling_sleepvit.night_figure import epoch_decibels, night_figure
+from modeling_sleepvit.recordings import recording_from_array
+
+
+def test_the_three_panels_share_the_time_of_the_epochs():
+    recording = recording_from_array(np.random.default_rng(0).normal(scale=20, size=12_000), 100)
+    stages = ["W", "N2", "UNS", "R"]
+    probabilities = np.full((4, 5), np.nan)
+    probabilities[[0, 1, 3]] = np.eye(5)[[0, 2, 4]]
+    figure = night_figure(recording, Hypnogram(stages, probabilities, start=datetime(2000, 1, 1, 23)))
+    top, middle, bottom = figure.axes[:3]
+    assert top.get_xlim() == middle.get_xlim() == bottom.get_xlim()
+    assert np.diff(top.get_xlim())[0] * 24 * 60 == pytest.approx(2)  # minutes
+    assert bottom.get_xlabel() == "Clock time"
+    assert bottom.get_ylim() == (0, 30)
+    assert "not a medical device" in figure.get_supxlabel()
+
+
+def test_the_spectrogram_is_in_decibels_of_the_power_density():
+    seconds = np.arange(2 * 30 * 125) / 125
+    signal = 20 * np.sin(2 * np.pi * 10 * seconds)
+    signal[30 * 125 :] = 0
+    decibels = epoch_decibels(recording_from_array(signal, 125), n_epochs=2, epoch_seconds=30)
+    assert decibels.shape == (31, 2)
+    assert decibels[10, 0] == pytest.approx(10 * np.log10(181.48), abs=0.01)
+    assert np.isnan(decibels[:, 1]).all()
