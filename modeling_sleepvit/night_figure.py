@@ -33,13 +33,11 @@ def night_figure(recording: Recording, hypnogram: Hypnogram):
     hypnogram.plot(top)
     hypnogram.plot_hypnodensity(middle)
     _plot_spectrogram(bottom, recording, hypnogram)
-    for axes in (middle, bottom):
-        axes.set_title("")
-        axes.set_title("", loc="left")
-        axes.set_title("", loc="right")
+    bottom.set_xlabel(top.get_xlabel())
     for axes in (top, middle):
         axes.set_xlabel("")
-    bottom.set_xlabel(middle.get_xlabel() or bottom.get_xlabel())
+    for place in ("left", "right"):  # the title of the hypnogram stands for all three
+        middle.set_title("", loc=place)
     figure.align_ylabels()
     figure.supxlabel("Staged by SleepViT - research use only, not a medical device", fontsize=7, color="#6A707A")
     return figure
