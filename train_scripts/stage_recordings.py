@@ -33,16 +33,22 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if a recording could not be staged; the others are staged all the same.
 
     Raises:
-        SleepViTError: nothing can be staged: an empty folder, no such checkpoint.
+        SleepViTError: there is no such checkpoint.
     """
     args = parse_arguments(argv)
     channels = None if args.channels is None else [name.strip() for name in args.channels.split(",")]
-    stem_of = output_stems(find_recordings(args.paths))
+    found, failures = [], []
+    for path in args.paths:
+        try:
+            found += find_recordings(path)
+        except SleepViTError as error:  # an empty folder
+            failures.append(str(error))
+    stem_of = output_stems(find_recordings(found))  # each once
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
-    stager = load_stager(args.model)
+    stager = load_stager(args.model) if stem_of else None
 
-    summary, failures = [], []
+    summary = []
     try:
         for path, stem in tqdm(stem_of.items(), unit="recording", disable=None):
             try:

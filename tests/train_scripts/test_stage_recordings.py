@@ -240,11 +240,14 @@ def test_a_name_that_is_no_utf8_is_staged(stage, write_edf, tmp_path):
     assert "n\ufffdcht_hypnogram.png" in files_in(output)
 
 
-def test_a_folder_without_recordings_is_named(stage, tmp_path):
+def test_a_folder_without_recordings_is_named_and_does_not_stop_the_others(stage, write_edf, tmp_path):
     (tmp_path / "nothing").mkdir()
-    code, _, err, _ = stage(tmp_path / "nothing")
+    code, _, err, output = stage(tmp_path / "nothing")
+    assert (code, len(err), files_in(output)) == (2, 1, [])
+    assert "nothing holds no recording" in err[0]
+    code, _, err, output = stage(tmp_path / "nothing", write_edf(tmp_path / "night.edf"))
     assert (code, len(err)) == (2, 1)
-    assert "nothing" in err[0]
+    assert "night_hypnogram.csv" in files_in(output)
 
 
 def test_an_output_that_cannot_be_made_is_named(stage, write_edf, tmp_path):
