@@ -23,6 +23,7 @@ lint: .venv/.installed-test
 bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.staging_speed
 	$(BIN)/python -m benchmarks.holdout
+	$(BIN)/python -m benchmarks.scaling
 
 # Fill cards and README from the committed metrics files.
 cards: .venv/.installed-test

@@ -19,7 +19,7 @@ from train_scripts.running import run_script
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
-BEGIN, END = "<!-- figures: begin, made by model_cards/build_cards.py -->", "<!-- figures: end -->"
+BEGIN, END = "<!-- figures: begin, made by the package -->", "<!-- figures: end -->"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,7 +90,7 @@ def figures_table(metrics: dict) -> str:
 
 
 def with_figures(text: str, figures: str) -> str:
-    """Replace what stands between the two marks of the README.
+    """Replace what stands between the two marks of a README.
 
     Args:
         text: holds both marks.
