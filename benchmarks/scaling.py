@@ -4,8 +4,8 @@
     python -m benchmarks.scaling                                    # makes the table of the committed results anew
 
 The checkpoints come from `train_scripts/configs/sedf20-5s.json` with `"validation_subjects": ["SC402", "SC407",
-"SC412", "SC417"]`, `"num_train_epochs": 12` and `"feature_extractor": {"scaling": "anchored"}` or `{}`. Neither these subjects nor the test
-subjects are learned from.
+"SC412", "SC417"]`, `"num_train_epochs": 12` and `"feature_extractor": {"scaling": "anchored"}` or `{}`. Neither these
+subjects nor the test subjects are learned from.
 """
 
 import json
