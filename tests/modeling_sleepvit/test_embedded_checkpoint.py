@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.signal import resample_poly
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
@@ -137,3 +138,21 @@ def test_the_four_held_out_subjects(shared_data):
     assert metrics["kappa"] >= 0.76
     published = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "sedf20-5s-holdout" / "metrics.json"
     assert metrics["kappa"] == pytest.approx(json.loads(published.read_text())["kappa"], abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("change", "sampling_rate"),
+    [
+        (lambda signal: 0.1 * signal, 100),
+        (lambda signal: -10 * signal, 100),
+        (lambda signal: resample_poly(signal, 32, 25), 128),
+        (lambda signal: resample_poly(signal, 5, 1), 500),
+    ],
+    ids=["a tenth of the gain", "ten times the gain, turned over", "128 Hz", "500 Hz"],
+)
+def test_gain_polarity_and_rate_hardly_change_the_staging_of_real_sleep(shared_data, change, sampling_rate):
+    signal = np.load(shared_data / "sleep-edf-sc4001-30s" / "SC4001E0_30s.npz")["x"].ravel()
+    stager = pipeline("sleep-staging", model=embedded_checkpoint())
+    agreement = stager(signal, sampling_rate=100).agreement(stager(change(signal), sampling_rate=sampling_rate))
+    assert agreement["n_epochs"] == 232
+    assert agreement["kappa"] >= 0.95
