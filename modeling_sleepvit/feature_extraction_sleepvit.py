@@ -164,11 +164,17 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         Args:
             recordings: log power of each night as an extractor with scaling "none" gives it, (epochs, channels, rows,
                 seconds).
+
+        Raises:
+            ValueError: every channel of every night has a row without signal.
         """
         statistics = [robust_statistics(rows - recording_level(rows)) for rows in recordings]
         medians, spreads = (np.concatenate(parts) for parts in zip(*statistics))  # (nights * channels, rows)
-        self.row_profile = np.mean(medians, axis=0).round(4).tolist()
-        self.row_spread = np.mean(spreads, axis=0).round(4).tolist()
+        is_alive = np.isfinite(spreads).all(axis=1)  # a dead channel says nothing about the others
+        if not is_alive.any():
+            raise ValueError("fit_profile needs a night whose rows all hold a signal, found none")
+        self.row_profile = medians[is_alive].mean(axis=0).round(4).tolist()
+        self.row_spread = spreads[is_alive].mean(axis=0).round(4).tolist()
 
     def cut_epochs(self, waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
         """Cut a waveform into whole epochs.

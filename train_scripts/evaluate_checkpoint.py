@@ -19,6 +19,7 @@ from modeling_sleepvit.night_staging import night_probabilities
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
+from .run_sleep_staging import check_fit
 from .running import run_script
 
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     stager = load_stager(args.checkpoint)
     subjects = args.subjects.split(",") if args.subjects else None
     nights = read_npz_nights(args.data_dir, stager.feature_extractor, subjects)
+    check_fit(stager.model, nights[0])
     predictions = pd.concat(
         [predict_night(stager.model, night) for night in tqdm(nights, unit="night", disable=None)], ignore_index=True
     )

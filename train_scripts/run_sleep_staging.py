@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     feature_extractor = make_feature_extractor(model_args.feature_extractor, data_args)
     train_nights, validation_nights = read_splits(data_args, feature_extractor)
     model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation)
-    check_frames(model, train_nights[0])
+    check_fit(model, train_nights[0])
     logger.info(
         f"{sum(map(len, train_nights))} epochs of {len(train_nights)} nights to learn from, "
         f"{sum(map(len, validation_nights))} of {len(validation_nights)} to watch; "
@@ -130,17 +130,17 @@ def make_feature_extractor(settings: dict, data_args: DataArguments) -> SleepViT
         the feature extractor.
 
     Raises:
-        SettingError: an argument is unknown or its value cannot be used.
+        SettingError: an argument is unknown or its value cannot be used, or as `read_splits` raises it.
     """
     if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
         raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
     try:
         feature_extractor = SleepViTFeatureExtractor(**settings)
-        if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
-            unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
-            feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
     except (ValueError, TypeError) as error:
         raise SettingError(f"feature_extractor: {error}") from error
+    if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
+        unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
+        feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
     return feature_extractor
 
 
@@ -155,8 +155,8 @@ def metrics_of_logits(prediction) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name != "confusion_matrix"}
 
 
-def check_frames(model: StagingModel, night: NightRows) -> None:
-    """Refuse nights that the model cannot read, before the Trainer starts.
+def check_fit(model: StagingModel, night: NightRows) -> None:
+    """Refuse nights that the model cannot read, before the work starts.
 
     Args:
         model: the model.
@@ -171,7 +171,7 @@ def check_frames(model: StagingModel, night: NightRows) -> None:
         raise SettingError(
             f"{night.recording}: holds {channels} channels, {rows} rows and {frames} frames per epoch; expected "
             f"num_channels {config.num_channels}, num_rows {config.num_rows} and a multiple of num_frames "
-            f"{config.num_frames}; change the model's settings."
+            f"{config.num_frames}; take another model or change its settings."
         )
 
 

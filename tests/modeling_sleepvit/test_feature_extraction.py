@@ -161,6 +161,17 @@ def test_anchored_scaling_keeps_what_tells_a_wakeful_recording_from_a_sleepy_one
     assert np.median(robust(slow, sampling_rate=100)["input_values"][:, :, 1]) == pytest.approx(0, abs=1e-3)
 
 
+def test_a_dead_channel_does_not_spoil_the_profile():
+    unscaled = SleepViTFeatureExtractor(scaling="none")
+    good, dead = (unscaled(night, sampling_rate=100)["input_values"] for night in (noise(9000), np.zeros(9000)))
+    with_dead, without = SleepViTFeatureExtractor(scaling="anchored"), SleepViTFeatureExtractor(scaling="anchored")
+    with_dead.fit_profile([dead, good])
+    without.fit_profile([good])
+    assert with_dead.to_dict() == without.to_dict()
+    with pytest.raises(ValueError, match="needs a night whose rows all hold a signal"):
+        without.fit_profile([dead])
+
+
 def test_anchored_scaling_of_flat_seconds_and_dead_channels():
     profile = {"row_profile": [0.0] * 20, "row_spread": [0.5] * 20}
     extractor = SleepViTFeatureExtractor(scaling="anchored", **profile)

@@ -173,6 +173,18 @@ def test_anchored_scaling_learns_its_profile_from_the_training_subjects_alone(se
     assert extractor.row_spread == expected.row_spread
 
 
+def test_an_unknown_subject_is_a_matter_of_the_data_also_where_the_scaling_is_learned(settings, tmp_path, capsys):
+    assert train(settings | {"feature_extractor": {"scaling": "anchored"}, "test_subjects": ["SC4O2"]}, tmp_path) == 2
+    assert capsys.readouterr().err.startswith(f"sleepvit: error: {settings['data_dir']}: no night of the subjects")
+
+
+def test_a_checkpoint_that_cannot_read_the_nights_is_refused(simulated_nights, tiny_checkpoints, tmp_path):
+    arguments = [str(tiny_checkpoints["two channels"]), "--data-dir", str(simulated_nights), "--output", str(tmp_path)]
+    with pytest.raises(SettingError, match=r"SC4001E0: holds 1 channels.*expected num_channels 2"):
+        evaluate_checkpoint.main(arguments)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_or_broken_settings_file_ends_with_one_line(tmp_path, capsys):
     assert main(["train", str(tmp_path / "absent.json")]) == 2
     (tmp_path / "broken.json").write_text("{")
