@@ -39,7 +39,8 @@ class Hypnogram:
     """The stages of consecutive epochs of equal length.
 
     Invariants, checked when it is made: every stage is one of `STAGES` or "UNS"; every row of probabilities is either
-    all NaN or not negative and sums to 1; epochs are contiguous, epoch `i` begins `i * epoch_seconds` after the start.
+    all NaN or not negative and sums to 1; epochs are contiguous, epoch `i` begins `offset_s + i * epoch_seconds` after
+    the start of the recording.
 
     Args:
         stages: (n_epochs,) strings of the package's vocabulary.
@@ -49,6 +50,7 @@ class Hypnogram:
         recording: id of the recording, or None.
         channels: names of the channels that the stages come from.
         notes: sentences about what was dropped, derived or guessed on the way.
+        offset_s: begin of epoch 0 in s after the first sample of the recording.
 
     Raises:
         UnknownStageError: a stage is not in the vocabulary.
@@ -62,6 +64,7 @@ class Hypnogram:
     recording: str | None = None
     channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    offset_s: float = 0.0
 
     def __post_init__(self):
         stages = np.array(self.stages, dtype=object)  # object, so that a longer wrong name is shown whole
@@ -77,11 +80,14 @@ class Hypnogram:
             raise HypnogramError(
                 f"{self._name} has epochs of {self.epoch_seconds} s: expected a positive number of seconds."
             )
+        if not np.isfinite(self.offset_s):
+            raise HypnogramError(f"{self._name} begins {self.offset_s} s after its recording: expected a number of s.")
         # Read-only copies: the invariants hold for as long as the object lives.
         stages = stages.astype("<U3")
         stages.flags.writeable = False
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "epoch_seconds", float(self.epoch_seconds))
+        object.__setattr__(self, "offset_s", float(self.offset_s))
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "notes", tuple(self.notes))
         if self.probabilities is not None:
@@ -119,8 +125,8 @@ class Hypnogram:
 
     @property
     def onsets_s(self) -> np.ndarray:
-        """(n_epochs,) begin of each epoch in s after the start."""
-        return np.arange(self.n_epochs) * self.epoch_seconds
+        """(n_epochs,) begin of each epoch in s after the first sample of the recording."""
+        return self.offset_s + np.arange(self.n_epochs) * self.epoch_seconds
 
     @property
     def confidence(self) -> np.ndarray:
@@ -140,8 +146,8 @@ class Hypnogram:
         return (
             np.array_equal(self.stages, other.stages)
             and (self.probabilities is None or np.array_equal(self.probabilities, other.probabilities, equal_nan=True))
-            and (self.start, self.epoch_seconds, self.recording, self.channels, self.notes)
-            == (other.start, other.epoch_seconds, other.recording, other.channels, other.notes)
+            and (self.start, self.epoch_seconds, self.offset_s, self.recording, self.channels, self.notes)
+            == (other.start, other.epoch_seconds, other.offset_s, other.recording, other.channels, other.notes)
         )
 
     __hash__ = None
@@ -273,7 +279,8 @@ class Hypnogram:
                 raise HypnogramError(f"{name} has text in the column {column}: expected numbers ({error}).") from error
         epochs, onsets_s = numbers["epoch"], numbers["onset_s"]
         epoch_seconds = float(onsets_s[1] - onsets_s[0]) if len(frame) > 1 else EPOCH_SECONDS
-        expected_onsets_s = np.arange(len(frame)) * epoch_seconds
+        offset_s = float(onsets_s[0]) if len(frame) and np.isfinite(onsets_s[0]) else 0.0
+        expected_onsets_s = offset_s + np.arange(len(frame)) * epoch_seconds
         # Millisecond tolerance: other programs round onsets. NaN compares as False, hence as a deviation.
         deviates = ~((epochs == np.arange(len(frame))) & (np.abs(onsets_s - expected_onsets_s) < 1e-3))
         if deviates.any():
@@ -292,6 +299,7 @@ class Hypnogram:
             recording=recording,
             channels=tuple(channels),
             notes=tuple(notes),
+            offset_s=offset_s,
         )
 
     def to_csv(self, path: str | Path) -> None:
@@ -356,12 +364,16 @@ class Hypnogram:
             either), and `f1_W`, `f1_N1`, `f1_N2`, `f1_N3`, `f1_R`; NaN where a measure is undefined.
 
         Raises:
-            HypnogramError: the two differ in the number or in the length of their epochs.
+            HypnogramError: the two differ in the number, the length or the begin of their epochs.
         """
-        if (self.n_epochs, self.epoch_seconds) != (other.n_epochs, other.epoch_seconds):
+        mine, theirs = (
+            f"{hypnogram.n_epochs} epochs of {hypnogram.epoch_seconds:g} s from {hypnogram.offset_s:g} s on"
+            for hypnogram in (self, other)
+        )
+        if mine != theirs:
             raise HypnogramError(
-                f"{self._name} has {self.n_epochs} epochs of {self.epoch_seconds:g} s and the other one has "
-                f"{other.n_epochs} of {other.epoch_seconds:g} s: expected the same epochs; trim them to one span."
+                f"{self._name} has {mine} and the other one has {theirs}: expected the same epochs; trim them to one "
+                "span."
             )
         measures = staging_metrics(ids_from_stages(other.stages), ids_from_stages(self.stages))
         del measures["confusion_matrix"]

@@ -162,6 +162,16 @@ class TestTable:
         hypnogram = Hypnogram(NIGHT, probabilities_of(15), epoch_seconds=epoch_seconds)
         assert Hypnogram.from_frame(hypnogram.to_frame()) == hypnogram
 
+    def test_onsets_count_from_the_start_of_the_recording(self):
+        late = Hypnogram(NIGHT, offset_s=12.5)
+        assert late.to_frame()["onset_s"].tolist()[:2] == [12.5, 42.5]
+        assert Hypnogram.from_frame(late.to_frame()) == late
+        assert late != Hypnogram(NIGHT)
+        with pytest.raises(HypnogramError, match="from 0 s on and the other one has 15 epochs of 30 s from 12.5 s on"):
+            Hypnogram(NIGHT).agreement(late)
+        with pytest.raises(HypnogramError, match="begins nan s after its recording"):
+            Hypnogram(NIGHT, offset_s=float("nan"))
+
     def test_csv_round_trip_keeps_stages_and_six_decimals(self, hypnogram, tmp_path):
         path = tmp_path / "night_hypnogram.csv"
         hypnogram.to_csv(path)
@@ -198,7 +208,7 @@ class TestTable:
                 lambda f: f.drop(index=3),
                 "night has epoch 4 with onset 120 s in row 3: expected epoch 3 with onset 90 s",
             ),
-            (lambda f: f.iloc[1:], "epoch 1 with onset 30 s in row 0: expected epoch 0 with onset 0 s"),
+            (lambda f: f.iloc[1:], "epoch 1 with onset 30 s in row 0: expected epoch 0 with onset 30 s"),
             (
                 lambda f: f.assign(onset_s=f["onset_s"].where(f["epoch"] != 5, 151)),
                 "epoch 5 with onset 151 s in row 5",
@@ -256,7 +266,7 @@ class TestAgreement:
         assert math.isnan(agreement["kappa"])
 
     def test_different_spans_are_refused_with_both_lengths(self, hypnogram):
-        with pytest.raises(HypnogramError, match="has 15 epochs of 30 s and the other one has 2 of 30 s"):
+        with pytest.raises(HypnogramError, match="has 15 epochs of 30 s from 0 s on and the other one has 2 "):
             hypnogram.agreement(Hypnogram(["W", "W"]))
 
     def test_expert_scorers_agree_as_published(self, shared_data):
