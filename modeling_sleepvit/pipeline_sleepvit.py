@@ -10,7 +10,8 @@ from .errors import ChannelError, RecordingError, SettingError
 from .feature_extraction_sleepvit import LOWEST_SAMPLING_RATE
 from .hypnogram import Hypnogram
 from .night_staging import night_probabilities
-from .recordings import Recording, read_recording, recording_from_array, recording_from_raw, unscorable_epochs
+from .recordings import Recording, read_recording, recording_from_array, recording_from_raw
+from .signal_quality import unscorable_epochs
 from .stages import STAGES, UNSCORED
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -55,7 +56,7 @@ class Recording:
                 f"{self.id} has {len(self.signals)} channels and {len(self.channel_names)} channel names "
                 f"({listed(self.channel_names)}): expected one name per channel."
             )
-        object.__setattr__(self, "sampling_rate", _checked_rate(self.sampling_rate, self.id))
+        object.__setattr__(self, "sampling_rate", checked_rate(self.sampling_rate, self.id))
 
     def __repr__(self) -> str:
         return (
@@ -217,6 +218,31 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """Give each recording a name that no other has, for output files and datasets.
+
+    Args:
+        paths: the recordings; a repeated one counts once.
+
+    Returns:
+        name by path, in the order of the paths: the file's stem; where several share it, with as many folder names
+        before it as tell them apart, and with the suffix behind it where only that differs.
+    """
+    name_of = {path: printable(path.stem) for path in paths}
+
+    def twins() -> list[Path]:
+        count = Counter(name_of.values())
+        return [path for path, name in name_of.items() if count[name] > 1]
+
+    for n_folders in range(1, 1 + max((len(path.resolve().parts) for path in name_of), default=0)):
+        for path in (alike := twins()):
+            folders = path.resolve().parent.parts[1:][-n_folders:]
+            name_of[path] = printable("_".join([*folders, path.stem]))
+        if not alike:
+            break
+    return name_of | {path: f"{name_of[path]}_{path.suffix.lstrip('.').lower()}" for path in twins()}
+
+
 def _looks_like_recording(path: Path) -> bool:
     if path.suffix.lower() not in RECORDING_SUFFIXES or path.name.startswith(".") or not path.is_file():
         return False
@@ -283,7 +309,19 @@ def _amplitude_notes(recording: Recording) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _checked_rate(sampling_rate: float, where: str) -> float:
+def checked_rate(sampling_rate: float, where: str) -> float:
+    """Check a sampling rate.
+
+    Args:
+        sampling_rate: in Hz.
+        where: name of the recording, for the message.
+
+    Returns:
+        the rate as float.
+
+    Raises:
+        RecordingError: it is not a positive number.
+    """
     try:
         rate = float(sampling_rate)
     except (TypeError, ValueError):
@@ -291,60 +329,3 @@ def _checked_rate(sampling_rate: float, where: str) -> float:
     if not (np.isfinite(rate) and rate > 0):
         raise RecordingError(f"{where} has the sampling rate {sampling_rate!r}: expected a positive number of Hz.")
     return rate
-
-
-# --- Quality -----------------------------------------------------------------------------------------------------
-
-_WINDOW_SECONDS = 1.0
-_FLAT_SHARE_OF_TYPICAL = 0.01
-_FLAT_UV = 0.1
-_FLAT_SHARE_OF_EPOCH = 0.5
-_CLIPPED_SHARE_OF_EPOCH = 0.2
-
-
-def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds: float = 30.0) -> np.ndarray:
-    """Find the epochs of one channel that hold no EEG to score: flat, clipped, or not finite.
-
-    The typical amplitude is the upper quartile of the peak-to-peak amplitudes of all windows of 1 s, so that neither
-    a wrong gain nor a channel that is dead for half of the night moves what counts as flat. An epoch is flat where
-    more than half of its windows stay below 1 % of that, or below 0.1 uV; clipped where more than a fifth of its
-    samples sit at its largest or smallest value; not finite where it holds a NaN or an infinity.
-
-    Args:
-        signal_uv: (n_samples,) one channel in uV; its calibration may be off by a factor of ten or more.
-        sampling_rate: samples per second in Hz.
-        epoch_seconds: length of an epoch in s; samples after the last whole epoch are left out.
-
-    Returns:
-        (n_epochs,) bool, True where the epoch should be scored "UNS".
-
-    Raises:
-        RecordingError: the signal has more than one dimension, or the rate is not a positive number.
-    """
-    signal_uv = np.asarray(signal_uv, dtype=np.float32)
-    if signal_uv.ndim != 1:
-        raise RecordingError(f"the signal has shape {signal_uv.shape}: expected one channel, (n_samples,).")
-    epoch_samples = _checked_rate(sampling_rate, "the signal") * epoch_seconds
-    n_epochs = int(signal_uv.size / epoch_samples + 1e-6)
-    if n_epochs == 0:
-        return np.zeros(0, dtype=bool)
-    # Epochs begin at rounded samples: a rate such as 128.2 Hz must not drift over a night.
-    starts = np.round(np.arange(n_epochs) * epoch_samples).astype(np.int64)
-    epochs = np.lib.stride_tricks.sliding_window_view(signal_uv, int(epoch_samples))[starts]  # (epochs, samples)
-    not_finite = ~np.isfinite(epochs).all(axis=1)
-    epochs[not_finite] = 0
-
-    n_windows = max(1, int(epoch_seconds / _WINDOW_SECONDS))
-    window_samples = epochs.shape[1] // n_windows
-    windows = epochs[:, : n_windows * window_samples].reshape(n_epochs, n_windows, window_samples)
-    amplitudes_uv = np.ptp(windows, axis=2)  # (epochs, windows)
-    typical_uv = np.quantile(amplitudes_uv[~not_finite], 0.75) if not not_finite.all() else 0.0
-    flat_windows = amplitudes_uv < max(_FLAT_UV, _FLAT_SHARE_OF_TYPICAL * typical_uv)
-    flat = flat_windows.mean(axis=1) > _FLAT_SHARE_OF_EPOCH
-
-    # Resampling and re-referencing ripple a plateau; a thousandth of the typical amplitude is still the same value.
-    tolerance_uv = 1e-3 * typical_uv
-    at_top = epochs >= epochs.max(axis=1, keepdims=True) - tolerance_uv
-    at_bottom = epochs <= epochs.min(axis=1, keepdims=True) + tolerance_uv
-    clipped = (at_top | at_bottom).mean(axis=1) > _CLIPPED_SHARE_OF_EPOCH
-    return not_finite | flat | clipped

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from modeling_sleepvit import Hypnogram, SleepStagingPipeline, read_recording
 from modeling_sleepvit.errors import SleepViTError
 from modeling_sleepvit.night_figure import night_figure
-from modeling_sleepvit.recordings import find_recordings, printable
+from modeling_sleepvit.recordings import distinct_names, find_recordings, printable
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             found += find_recordings(path)
         except SleepViTError as error:  # an empty folder
             failures.append(str(error))
-    stem_of = output_stems(find_recordings(found))  # each once
+    stem_of = distinct_names(find_recordings(found))  # each once
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
     stager = load_stager(args.model) if stem_of else None
@@ -95,26 +95,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folder for the results (default: %(default)s)",
     )
     return parser.parse_intermixed_args(argv)  # options may stand among the paths
-
-
-def output_stems(paths: list[Path]) -> dict[Path, str]:
-    """Give each recording a stem for its output files that no other has.
-
-    Args:
-        paths: the recordings, each once.
-
-    Returns:
-        stem by path, in the order of the paths: the file's own; where several share it, with as many folder names
-        before it as tell them apart, and with the suffix behind it where only that differs.
-    """
-    stem_of = {path: printable(path.stem) for path in paths}
-    for n_folders in range(1, 1 + max((len(path.resolve().parts) for path in paths), default=0)):
-        twins = [path for path in paths if list(stem_of.values()).count(stem_of[path]) > 1]
-        for path in twins:
-            folders = path.resolve().parent.parts[1:][-n_folders:]
-            stem_of[path] = printable("_".join([*folders, path.stem]))
-    twins = [path for path in paths if list(stem_of.values()).count(stem_of[path]) > 1]
-    return stem_of | {path: f"{stem_of[path]}_{path.suffix.lstrip('.').lower()}" for path in twins}
 
 
 def stage_recording(

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import mne
 import numpy as np
@@ -15,7 +14,6 @@ from transformers import AutoModel
 
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.hypnogram import FRAME_COLUMNS
-from train_scripts import stage_recordings
 from train_scripts.cli import main
 
 
@@ -75,11 +73,6 @@ def test_recordings_of_one_name_do_not_overwrite_each_other(stage, write_edf, tm
     code, _, _, output = stage(tmp_path / "visit1", tmp_path / "visit2")
     assert code == 0
     assert {"visit1_psg_hypnogram.csv", "visit2_psg_hypnogram.csv"} <= set(files_in(output))
-
-
-def test_stems_tell_recordings_apart_by_folders_and_then_by_suffix():
-    paths = [Path(name) for name in ("/x/v/psg.edf", "/y/v/psg.edf", "/y/v/psg.rec", "/y/v/other.edf")]
-    assert list(stage_recordings.output_stems(paths).values()) == ["x_v_psg", "y_v_psg_edf", "y_v_psg_rec", "other"]
 
 
 def test_named_channels_are_staged(stage, write_edf, tmp_path):
