@@ -6,31 +6,156 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+import datasets
 import numpy as np
 
 from modeling_sleepvit.errors import DatasetError
 from modeling_sleepvit.feature_extraction_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.stages import IGNORED_ID, STAGES
 
+from .night_rows import NightRows, checked_rows
+from .nights_builder import NightsBuilder, NightsConfig
+from .scored_night import NightSettings
+
 
 @dataclass(frozen=True)
-class NightRows:
-    """One scored night, ready for a model.
+class NpzNight:
+    """The file of one night that is cut into scored epochs already.
 
     Args:
-        subject: the person, for example "SC400".
-        recording: the file's stem, for example "SC4001E0".
-        input_values: (epochs, channels, rows, frames) float32.
-        labels: (epochs,) stage ids, -100 where not scored.
+        path: holds `x` (epochs, samples) or (epochs, samples, channels) in uV, `y` (epochs,) stage ids 0..4 or
+            negative, and `fs` in Hz.
+        subject: the person.
+        sampling_rate: Hz, for a file without `fs`.
     """
 
+    path: Path
     subject: str
-    recording: str
-    input_values: np.ndarray
-    labels: np.ndarray
+    sampling_rate: float | None = None
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def recording(self) -> str:
+        """Name of the recording."""
+        return self.path.stem
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the rows come from."""
+        return (self.path,)
+
+    def read(self, settings: NightSettings) -> NightRows:
+        """Read the file and prepare its rows; trim rule and channels were settled when it was made.
+
+        Args:
+            settings: its feature extractor alone counts.
+
+        Returns:
+            the rows; epochs are counted from the first one in the file.
+
+        Raises:
+            DatasetError: the file does not hold what is described above.
+        """
+        epochs, labels, sampling_rate = self._content()
+        try:
+            features = settings.feature_extractor(epochs.swapaxes(1, 2), sampling_rate=sampling_rate)
+        except ValueError as error:
+            raise DatasetError(f"{self.path}: {error}.") from error
+        return checked_rows(
+            NightRows(
+                subject=self.subject,
+                recording=self.recording,
+                input_values=features["input_values"],
+                labels=labels,
+                epoch_seconds=settings.feature_extractor.epoch_seconds,
+            ),
+            self.path,
+        )
+
+    def epoch_shape(self) -> tuple[int, int]:
+        """Tell how many channels and how many whole seconds an epoch of this file has."""
+        epochs, _, sampling_rate = self._content()
+        return epochs.shape[2], int(epochs.shape[1] / (sampling_rate or np.inf))
+
+    def _content(self) -> tuple[np.ndarray, np.ndarray, float | None]:
+        """(epochs, samples, channels) in uV, (epochs,) ids, and the rate in Hz."""
+        path = self.path
+        try:
+            with np.load(path) as night:
+                epochs, labels = night["x"], night["y"].astype(np.int64)
+                sampling_rate = _rate_in_file(night) or self.sampling_rate
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise DatasetError(f"{path}: expected an npz night with x, y and fs, found: {error}.") from error
+        if epochs.ndim == 2:
+            epochs = epochs[:, :, None]
+        if epochs.ndim != 3 or len(epochs) != len(labels):
+            raise DatasetError(
+                f"{path}: expected x of shape (epochs, samples[, channels]) and one y for each epoch, "
+                f"found x {epochs.shape} and y {labels.shape}."
+            )
+        labels = np.where(labels < 0, IGNORED_ID, labels)
+        if labels.size and labels.max() >= len(STAGES):
+            raise DatasetError(
+                f"{path}: epoch {int(labels.argmax())} has the label {int(labels.max())}, expected 0 to 4 "
+                f"({', '.join(STAGES)}) or a negative number for an epoch that is not scored."
+            )
+        if not np.isfinite(epochs).all():
+            epoch = int(np.flatnonzero(~np.isfinite(epochs).all(axis=(1, 2)))[0])
+            raise DatasetError(f"{path}: epoch {epoch} holds values that are not finite; drop it or score it as -1.")
+        return epochs, labels, sampling_rate
+
+
+def find_npz_nights(
+    folder: str | Path, sampling_rate: float | None = None, subject_pattern: str | None = None
+) -> list[NpzNight]:
+    """List the nights of a folder.
+
+    Args:
+        folder: holds `<recording>.npz` files.
+        sampling_rate: Hz, for files without `fs`.
+        subject_pattern: regular expression whose first group, searched in a file's name, is the subject; None takes
+            the first five characters, as in Sleep-EDF.
+
+    Returns:
+        the nights in the order of their names.
+
+    Raises:
+        DatasetError: there is none, or the pattern does not fit a name.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise DatasetError(f"{folder}: expected npz nights (<recording>.npz with x, y and fs), found none.")
+    return [NpzNight(path, subject_of(path, subject_pattern), sampling_rate) for path in paths]
+
+
+def subject_of(path: str | Path, pattern: str | None = None) -> str:
+    """Tell the subject of a recording from the name of its file.
+
+    Args:
+        path: for example "SC4001E0.npz".
+        pattern: regular expression whose first group is the subject; None takes the first five characters, as in
+            Sleep-EDF ("SC400": the sixth counts the night).
+
+    Returns:
+        the subject.
+
+    Raises:
+        DatasetError: the pattern is none, has no group, or does not fit.
+    """
+    path = Path(path)
+    if pattern is None:
+        return path.stem[:5]
+    try:
+        match = re.search(pattern, path.as_posix())
+        subject = match and match.group(1)
+    except (re.error, IndexError) as error:
+        raise DatasetError(
+            f"the subject pattern {pattern!r} cannot be used ({error}): expected a regular expression with one group, "
+            r"for example sub-(\d+)."
+        ) from error
+    if not subject:
+        raise DatasetError(f"{path}: the subject pattern {pattern!r} does not fit this name; change the pattern.")
+    return subject
 
 
 def read_npz_nights(
@@ -39,13 +164,11 @@ def read_npz_nights(
     subjects: Iterable[str] | None = None,
     sampling_rate: float | None = None,
 ) -> list[NightRows]:
-    """Read a folder of npz nights and prepare their epochs with the checkpoint's own feature extractor.
+    """Read a folder of npz nights into memory and prepare their epochs with the checkpoint's own feature extractor.
 
     Args:
-        folder: holds `<recording>.npz` files with `x` (epochs, samples) or (epochs, samples, channels) in uV,
-            `y` (epochs,) stage ids 0..4 or negative, and `fs` in Hz. The first five characters of a file's name are
-            the subject, as in Sleep-EDF.
-        feature_extractor: makes the rows; robust scaling then sees one night at a time.
+        folder: holds `<recording>.npz` files; see `NpzNight`.
+        feature_extractor: makes the rows; its scaling then sees one night at a time.
         subjects: read these alone; None reads all.
         sampling_rate: Hz, for files without `fs`.
 
@@ -53,31 +176,16 @@ def read_npz_nights(
         the nights in the order of their names.
 
     Raises:
-        DatasetError: the folder has no npz file, a subject has none, or a file does not hold what is described above.
+        DatasetError: the folder has no npz file, a subject has none, or a file does not hold a night.
     """
-    folder = Path(folder)
-    paths = sorted(folder.glob("*.npz"))
-    if not paths:
-        raise DatasetError(f"{folder}: expected npz nights (<recording>.npz with x, y and fs), found none.")
+    nights = find_npz_nights(folder, sampling_rate)
     if subjects is not None:
         subjects = list(subjects)
-        missing = sorted(set(subjects) - {subject_of(path) for path in paths})
+        missing = sorted(set(subjects) - {night.subject for night in nights})
         if missing:
             raise DatasetError(f"{folder}: no night of the subjects {', '.join(missing)}; check their names.")
-        paths = [path for path in paths if subject_of(path) in subjects]
-    return [_read_night(path, feature_extractor, sampling_rate) for path in paths]
-
-
-def subject_of(path: str | Path) -> str:
-    """Tell the subject of a Sleep-EDF file from its name.
-
-    Args:
-        path: for example "SC4001E0.npz".
-
-    Returns:
-        the first five characters, "SC400": the sixth counts the night.
-    """
-    return Path(path).stem[:5]
+        nights = [night for night in nights if night.subject in subjects]
+    return [night.read(NightSettings(feature_extractor)) for night in nights]
 
 
 def list_subjects(folder: str | Path) -> list[str]:
@@ -92,34 +200,46 @@ def list_subjects(folder: str | Path) -> list[str]:
     return sorted({subject_of(path) for path in Path(folder).glob("*.npz")})
 
 
-def _read_night(path: Path, feature_extractor: SleepViTFeatureExtractor, sampling_rate: float | None) -> NightRows:
-    try:
-        with np.load(path) as night:
-            epochs, labels = night["x"], night["y"].astype(np.int64)
-            sampling_rate = _rate_in_file(night) or sampling_rate
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DatasetError(f"{path}: expected an npz night with x, y and fs, found: {error}.") from error
-    if epochs.ndim == 2:
-        epochs = epochs[:, :, None]  # (epochs, samples, channels)
-    if epochs.ndim != 3 or len(epochs) != len(labels):
-        raise DatasetError(
-            f"{path}: expected x of shape (epochs, samples[, channels]) and one y for each epoch, "
-            f"found x {epochs.shape} and y {labels.shape}."
+@dataclass
+class NpzNightsConfig(NightsConfig):
+    """See `NightsConfig`; `trim`, `channels` and `numbers` were settled by whoever wrote the files.
+
+    Args:
+        sampling_rate: Hz, for files without `fs`.
+        subject_pattern: regular expression whose first group is the subject; None takes the first five characters.
+    """
+
+    trim: str = "none"
+    sampling_rate: float | None = None
+    subject_pattern: str | None = None
+
+    @property
+    def trim_rule(self) -> str:
+        """The trim rule, for the card."""
+        return "that of the source files"
+
+
+class NpzNights(NightsBuilder):
+    """Builder of folders of npz nights: `NpzNights(folder="data/eeg_fpz_cz").download_and_prepare()`."""
+
+    BUILDER_CONFIG_CLASS = NpzNightsConfig
+    SETTLED_BY_SOURCE = frozenset({"trim", "channels", "numbers"})
+    BUILDER_CONFIGS = [
+        NpzNightsConfig(
+            name="npz",
+            version=datasets.Version("1.0.0"),
+            description="Nights as npz files with x (epochs, samples) in uV, y and fs.",
         )
-    labels = np.where(labels < 0, IGNORED_ID, labels)
-    if labels.size and labels.max() >= len(STAGES):
-        raise DatasetError(
-            f"{path}: epoch {int(labels.argmax())} has the label {int(labels.max())}, expected 0 to 4 "
-            f"({', '.join(STAGES)}) or a negative number for an epoch that is not scored."
-        )
-    if not np.isfinite(epochs).all():
-        epoch = int(np.flatnonzero(~np.isfinite(epochs).all(axis=(1, 2)))[0])
-        raise DatasetError(f"{path}: epoch {epoch} holds values that are not finite; drop it or score it as -1.")
-    try:
-        features = feature_extractor(epochs.swapaxes(1, 2), sampling_rate=sampling_rate)
-    except ValueError as error:
-        raise DatasetError(f"{path}: {error}.") from error
-    return NightRows(subject_of(path), path.stem, features["input_values"], labels)
+    ]
+
+    def find_nights(self) -> list[NpzNight]:
+        """List the npz files of the folder."""
+        return find_npz_nights(self.config.folder, self.config.sampling_rate, self.config.subject_pattern)
+
+    def epoch_shape(self) -> tuple[int, int, int]:
+        """Tell the shape of an epoch's `input_values`, as the first file has it."""
+        n_channels, seconds = self.find_nights()[0].epoch_shape()
+        return n_channels, len(self.settings.feature_extractor.row_widths_hz), seconds
 
 
 def _rate_in_file(night) -> float | None:

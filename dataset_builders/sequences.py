@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from modeling_sleepvit.night_staging import sequence_starts
 from modeling_sleepvit.stages import IGNORED_ID
 
-from .npz_nights import NightRows
+from .night_rows import NightRows
 
 
 Transform = Callable[[torch.Tensor], torch.Tensor]

@@ -3,6 +3,7 @@
 Stages are strings everywhere inside the package; integers exist only at the edge of the model.
 """
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -36,24 +37,27 @@ PLOT_ORDER = ("N3", "N2", "N1", "R", "W")
 
 # Rechtschaffen & Kales (1968) names and common spellings; S3 and S4 are both N3 since the AASM manual of 2007.
 _ALIASES = {
-    "W": ("W", "WAKE", "AWAKE", "WK", "0", "STAGE W", "SLEEP STAGE W"),
-    "N1": ("N1", "S1", "1", "STAGE 1", "STAGE N1", "SLEEP STAGE 1", "SLEEP STAGE N1", "NREM1"),
-    "N2": ("N2", "S2", "2", "STAGE 2", "STAGE N2", "SLEEP STAGE 2", "SLEEP STAGE N2", "NREM2"),
-    "N3": ("N3", "N4", "S3", "S4", "3", "4", "STAGE 3", "STAGE 4", "STAGE N3", "SLEEP STAGE 3", "SLEEP STAGE 4",
-           "SLEEP STAGE N3", "NREM3", "NREM4", "SWS"),
-    "R": ("R", "REM", "5", "STAGE R", "SLEEP STAGE R"),
-    UNSCORED: ("UNS", "?", "M", "MT", "MOVEMENT", "MOVEMENT TIME", "UNSCORED", "UNKNOWN", "ART", "SLEEP STAGE ?",
-               "-1"),
+    "W": ("W", "WAKE", "AWAKE", "WAKEFULNESS", "WAKESTATE", "WK", "S0", "0", "ÉVEIL"),
+    "N1": ("N1", "S1", "1", "NREM1", "NREM 1"),
+    "N2": ("N2", "S2", "2", "NREM2", "NREM 2"),
+    "N3": ("N3", "N4", "S3", "S4", "3", "4", "NREM3", "NREM4", "NREM 3", "NREM 4", "SWS"),
+    "R": ("R", "REM", "RAPIDEYEMOVEMENT", "5"),
+    UNSCORED: ("UNS", "?", "M", "MT", "MOVEMENT", "MOVEMENT TIME", "UNSCORED", "UNKNOWN", "UNDEFINED", "ART",
+               "ARTEFACT", "ARTIFACT", "-1"),
 }  # fmt: skip
 _STAGE_OF_NAME = {alias: stage for stage, aliases in _ALIASES.items() for alias in aliases}
+
+# "Sleep stage 2", "Stage 2 sleep" and "SLEEP-S2" (RemLogic; Noxturnal: "sleep-n2") say no more than "2"; neither do the
+# concepts of the NSRR, "SDO:NonRapidEyeMovementSleep-N2" and "SRO:Stage2Sleep".
+_AROUND_NAMES = re.compile(r"^((SLEEP )?STAGE ?|SLEEP-|SDO:(NONRAPIDEYEMOVEMENTSLEEP-)?|SRO:(STAGE)?)| ?SLEEP$")
 
 
 def stage_from_name(name: str) -> str:
     """Translate one stage name, R&K or AASM, to the package's vocabulary.
 
     Args:
-        name: for example "W", "Sleep stage 4", "S2", "REM", "N3" or "Movement time"; case and outer blanks are free.
-            Digits follow Rechtschaffen & Kales: 0 wake, 1-4 the NREM stages, 5 REM.
+        name: for example "W", "Sleep stage 4", "S2", "REM", "N3", "sleep-n2" or "Movement time"; case and outer blanks
+            are free, and "_" is a blank. Digits follow Rechtschaffen & Kales: 0 wake, 1-4 the NREM stages, 5 REM.
 
     Returns:
         One of "W", "N1", "N2", "N3", "R", "UNS".
@@ -61,9 +65,12 @@ def stage_from_name(name: str) -> str:
     Raises:
         UnknownStageError: the name is in no vocabulary.
     """
-    stage = _STAGE_OF_NAME.get(str(name).strip().upper())
+    stage = _STAGE_OF_NAME.get(_AROUND_NAMES.sub("", " ".join(str(name).replace("_", " ").upper().split())))
     if stage is None:
-        raise UnknownStageError(f"unknown sleep stage {name!r}: expected one of {', '.join(sorted(_STAGE_OF_NAME))}.")
+        raise UnknownStageError(
+            f"unknown sleep stage {name!r}: expected one of {', '.join(sorted(_STAGE_OF_NAME))}, alone or after "
+            '"Sleep stage".'
+        )
     return stage
 
 

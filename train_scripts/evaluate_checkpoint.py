@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dataset_builders.npz_nights import NightRows, read_npz_nights
+from dataset_builders.night_rows import NightRows
+from dataset_builders.npz_nights import read_npz_nights
 from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
 from modeling_sleepvit.metrics_sleepvit import staging_metrics
 from modeling_sleepvit.night_staging import night_probabilities

@@ -15,7 +15,8 @@ import numpy as np
 from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from dataset_builders.npz_nights import NightRows, list_subjects, read_npz_nights
+from dataset_builders.night_rows import NightRows
+from dataset_builders.npz_nights import list_subjects, read_npz_nights
 from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import SettingError

@@ -29,13 +29,26 @@ from modeling_sleepvit.stages import (
         ("5", "R"),
         ("Sleep stage ?", "UNS"),
         ("Movement time", "UNS"),
+        ("Stage 4 sleep", "N3"),
+        ("REM_sleep", "R"),
+        ("sleep-wake", "W"),
+        ("sleep-n3", "N3"),
+        ("SLEEP-S0", "W"),
+        ("SLEEP-UNSCORED", "UNS"),
+        ("SDO:WakeState", "W"),
+        ("SDO:NonRapidEyeMovementSleep-N4", "N3"),
+        ("SDO:RapidEyeMovementSleep", "R"),
+        ("SRO:Stage2Sleep", "N2"),
+        ("SRO:RapidEyeMovement", "R"),
+        ("Éveil", "W"),
+        ("artefact", "UNS"),
     ],
 )
 def test_older_and_longer_names_become_the_package_vocabulary(name, stage):
     assert stage_from_name(name) == stage
 
 
-@pytest.mark.parametrize("name", ["", "N5", "Sleep stage", "6", "dreaming"])
+@pytest.mark.parametrize("name", ["", "N5", "Sleep stage", "Stage 7", "sleep", "sleep-spindle", "6", "dreaming"])
 def test_a_name_of_no_vocabulary_is_an_error_that_shows_it(name):
     with pytest.raises(UnknownStageError, match=f"unknown sleep stage {name!r}: expected one of"):
         stage_from_name(name)

@@ -1,0 +1,119 @@
+"""What stands beside a prepared dataset: its card, a table of its recordings, and the feature extractor."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from modeling_sleepvit.stages import STAGES
+from modeling_sleepvit.whole_files import written_whole
+
+from .nights_builder import NightsBuilder
+
+
+TEMPLATE = Path(__file__).with_name("dataset_card.md")
+MOST_SUBJECTS_LISTED = 100
+
+LICENCES = {
+    "odc-by": "Open Data Commons Attribution License 1.0 (ODC-BY 1.0), that of the source; name the source.",
+    "other": "The data use agreement of the source, which forbids passing the data on: keep this dataset private.",
+    "": "That of the source, which whoever prepared this dataset knows; fill it in before you share it.",
+}
+
+
+def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
+    """Count the epochs of prepared nights.
+
+    Args:
+        files: split by Parquet file.
+
+    Returns:
+        one row per recording: `recording`, `subject`, `split`, `n_epochs`, `n_scored` and one count per stage.
+    """
+    rows = []
+    for path, split in files.items():
+        night = pq.read_table(path, columns=["recording", "subject", "label", "scored"]).to_pandas()
+        labels = night["label"][night["scored"]]
+        rows.append(
+            {
+                "recording": night["recording"].iloc[0],
+                "subject": night["subject"].iloc[0],
+                "split": split,
+                "n_epochs": len(night),
+                "n_scored": len(labels),
+                **{stage: int((labels == index).sum()) for index, stage in enumerate(STAGES)},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_card(folder: Path, builder: NightsBuilder, recordings: pd.DataFrame, n_not_prepared: int, repo: str) -> None:
+    """Write the dataset card, which also tells `load_dataset` where the splits lie.
+
+    Args:
+        folder: of the dataset.
+        builder: that made it.
+        recordings: as `table_of_recordings` gives it.
+        n_not_prepared: recordings that are missing in it.
+        repo: how it will be loaded: an id on the Hub or a folder.
+    """
+    config, extractor, shape = builder.config, builder.settings.feature_extractor, builder.epoch_shape()
+    splits = list(dict.fromkeys(recordings["split"]))
+    card_data = DatasetCardData(
+        pretty_name=_name(builder),
+        license=config.licence or "unknown",
+        task_categories=["audio-classification"],
+        tags=["sleep-staging", "eeg", "polysomnography", "sleepvit"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}/*.parquet"} for split in splits],
+            }
+        ],
+    )
+    by_subject = recordings.groupby("subject", as_index=False)[[*STAGES, "n_scored"]].sum()
+    card = DatasetCard.from_template(
+        card_data,
+        template_path=str(TEMPLATE),
+        name=_name(builder),
+        description=config.description,
+        protocol=f"{type(builder).__name__} {config.name}, version {builder.VERSION}",
+        trim=config.trim_rule,
+        channels=_channels(builder),
+        rows=f"{len(extractor.row_widths_hz)}, up to {extractor.row_edges_hz[-1]} Hz, {extractor.power_scale} power",
+        scaling=f"{extractor.scaling}, recording by recording",
+        shape=shape,
+        epoch_seconds=extractor.epoch_seconds,
+        covered_seconds=shape[-1],
+        n_recordings=len(recordings),
+        n_subjects=len(by_subject),
+        n_rows=int(recordings["n_epochs"].sum()),
+        n_scored=int(recordings["n_scored"].sum()),
+        n_not_prepared=n_not_prepared,
+        splits=config.parts,
+        stage_table=_markdown(recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()),
+        subject_table=_markdown(by_subject) if len(by_subject) <= MOST_SUBJECTS_LISTED else "",
+        licence=LICENCES.get(config.licence, config.licence),
+        citation=config.citation,
+        repo=repo,
+    )
+    with written_whole(folder / "README.md") as partial:
+        card.save(partial)
+
+
+def _channels(builder: NightsBuilder) -> str:
+    if "channels" in builder.SETTLED_BY_SOURCE:
+        return "those of the source files"
+    return ", ".join(builder.config.channels or ["the best EEG channel of each recording"])
+
+
+def _name(builder: NightsBuilder) -> str:
+    return f"{builder.config.name} for SleepViT"
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(object).values.tolist()]
+    return "\n".join(
+        f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else str(cell) for cell in line)} |" for line in lines
+    )

@@ -1,0 +1,202 @@
+"""Prepared nights as Parquet files, one for each recording: written whole, and skipped when work is taken up again."""
+
+import errno
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Array3D, ClassLabel, Features, Value
+from datasets.features.features import numpy_to_pyarrow_listarray
+from tqdm import tqdm
+
+from modeling_sleepvit.errors import SleepViTError
+from modeling_sleepvit.stages import IGNORED_ID, STAGES
+from modeling_sleepvit.whole_files import written_whole
+
+from .night_rows import NightRows
+from .scored_night import NightSettings
+
+
+UNSCORED_LABEL = -1
+"""The `label` of rows that are not scored: `ClassLabel` knows no -100. Their `scored` is False."""
+
+_SOURCES_KEY = b"sleepvit_sources"
+
+
+class Night(Protocol):
+    """Anything that can be read into rows: a `ScoredNight`, an `NpzNight`."""
+
+    subject: str
+    recording: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the rows come from."""
+
+    def read(self, settings: NightSettings) -> NightRows:
+        """Read the files and prepare the rows."""
+
+
+@dataclass(frozen=True)
+class FailedNight:
+    """A night that could not be prepared, and why."""
+
+    recording: str
+    reason: str
+
+
+def row_features(shape: Sequence[int]) -> Features:
+    """Describe the columns of a dataset of nights.
+
+    Args:
+        shape: (channels, rows, frames) of the `input_values` of one epoch.
+
+    Returns:
+        the features: `input_values`, `label` (-1 where not scored), `scored`, `subject`, `recording`, `epoch` and
+        `onset_s` (both counted from the start of the recording).
+    """
+    return Features(
+        {
+            "input_values": Array3D(tuple(shape), "float32"),
+            "label": ClassLabel(names=list(STAGES)),
+            "scored": Value("bool"),
+            "subject": Value("string"),
+            "recording": Value("string"),
+            "epoch": Value("int32"),
+            "onset_s": Value("float64"),
+        }
+    )
+
+
+def table_of_night(rows: NightRows) -> pa.Table:
+    """Lay a night out as an Arrow table.
+
+    Args:
+        rows: the night.
+
+    Returns:
+        one row per epoch with the columns of `row_features`.
+    """
+    features = row_features(rows.input_values.shape[1:])
+    schema = features.arrow_schema
+    scored = rows.labels != IGNORED_ID
+    columns = {
+        "input_values": pa.ExtensionArray.from_storage(
+            schema.field("input_values").type, numpy_to_pyarrow_listarray(np.ascontiguousarray(rows.input_values))
+        ),
+        "label": pa.array(np.where(scored, rows.labels, UNSCORED_LABEL)),
+        "scored": pa.array(scored),
+        "subject": pa.array([rows.subject] * len(rows)),
+        "recording": pa.array([rows.recording] * len(rows)),
+        "epoch": pa.array(rows.epochs.astype(np.int32)),
+        "onset_s": pa.array(rows.onsets_s),
+    }
+    return pa.table(columns, schema=schema)
+
+
+def is_current(night: Night, path: Path) -> bool:
+    """Tell whether a night is prepared already.
+
+    Args:
+        night: where the night comes from.
+        path: its Parquet file.
+
+    Returns:
+        whether the file is there, whole, and not older than the files the night comes from, as they are now.
+    """
+    try:
+        if any(file.stat().st_mtime > path.stat().st_mtime for file in night.files):
+            return False
+        return pq.read_schema(path).metadata.get(_SOURCES_KEY) == _sources(night)
+    except (OSError, pa.ArrowInvalid):
+        return False
+
+
+def prepare_night(night: Night, settings: NightSettings, path: Path) -> bool:
+    """Prepare one night as a Parquet file, unless the file is there already and its sources have not changed since.
+
+    Args:
+        night: where the night comes from.
+        settings: how it is prepared. A file that other settings made is not recognised: keep one folder for each.
+        path: the Parquet file.
+
+    Returns:
+        whether there was anything to do.
+
+    Raises:
+        SleepViTError: the night cannot be prepared; no file is left then.
+    """
+    if is_current(night, path):
+        return False
+    path.unlink(missing_ok=True)
+    table = table_of_night(night.read(settings))
+    table = table.replace_schema_metadata({**table.schema.metadata, _SOURCES_KEY: _sources(night)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        pq.write_table(table, partial, use_dictionary=["subject", "recording"], compression="zstd")
+    return True
+
+
+def prepare_nights(
+    nights: Sequence[Night], settings: NightSettings, path_of: Callable[[Night], Path], num_proc: int = 1
+) -> list[FailedNight]:
+    """Prepare nights one after the other or in several processes, each holding one recording at a time.
+
+    Args:
+        nights: where they come from.
+        settings: how they are prepared.
+        path_of: gives the Parquet file of a night.
+        num_proc: number of processes.
+
+    Returns:
+        the nights that could not be prepared, in the order of `nights`.
+    """
+    failed: dict[str, str] = {}
+    with tqdm(total=len(nights), unit="night", disable=None) as progress:
+        for night, reason in _outcomes(nights, settings, path_of, num_proc):
+            progress.update()
+            if reason is not None:
+                failed[night.recording] = reason
+    return [FailedNight(night.recording, failed[night.recording]) for night in nights if night.recording in failed]
+
+
+def _outcomes(
+    nights: Sequence[Night], settings: NightSettings, path_of: Callable[[Night], Path], num_proc: int
+) -> Iterable[tuple[Night, str | None]]:
+    if num_proc <= 1:
+        yield from ((night, _outcome(night, settings, path_of(night))) for night in nights)
+        return
+    # Forked processes inherit the locks of PyTorch's threads and may wait for them for ever. A server that has done
+    # nothing but import what they need gives birth to safe ones.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(min(num_proc, len(nights) or 1), mp_context=context) as pool:
+        futures = {pool.submit(_outcome, night, settings, path_of(night)): night for night in nights}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C: what has begun is finished, nothing else is begun
+
+
+def _outcome(night: Night, settings: NightSettings, path: Path) -> str | None:
+    try:
+        prepare_night(night, settings, path)
+    except SleepViTError as error:
+        return str(error)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # no use in trying the others
+            raise
+        return f"{error.filename or path}: {error.strerror or error}."
+    return None
+
+
+def _sources(night: Night) -> bytes:
+    return json.dumps({file.name: file.stat().st_size for file in night.files}).encode()

@@ -1,0 +1,124 @@
+"""Prepared datasets read back as nights, whose epochs stay on disk until they are asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
+from datasets.exceptions import DatasetGenerationError
+
+from modeling_sleepvit.errors import DatasetError
+from modeling_sleepvit.hypnogram import EPOCH_SECONDS
+from modeling_sleepvit.stages import IGNORED_ID, STAGES
+
+from .night_files import row_features
+from .night_rows import NightRows
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The `input_values` of one night, read from the dataset slice by slice.
+
+    Args:
+        dataset: the rows of all nights, in numpy format.
+        first: position of the night's first row.
+        n_epochs: number of its rows.
+    """
+
+    dataset: Dataset
+    first: int
+    n_epochs: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(epochs, channels, rows, frames)."""
+        return (self.n_epochs, *self.dataset.features["input_values"].shape)
+
+    def __len__(self) -> int:
+        return self.n_epochs
+
+    def __getitem__(self, epochs: int | slice) -> np.ndarray:
+        if isinstance(epochs, slice):
+            first, last, step = epochs.indices(self.n_epochs)
+            if step != 1:
+                raise ValueError(f"epochs of a night are read one after the other, found a step of {step}")
+            last = max(first, last)
+            if first == last:
+                return np.empty((0, *self.shape[1:]), dtype=np.float32)
+            values = self.dataset[self.first + first : self.first + last]["input_values"]
+        else:
+            values = self.dataset[self.first + range(self.n_epochs)[epochs]]["input_values"]
+        return np.array(values, dtype=np.float32)  # a copy: what Arrow maps cannot be written to
+
+
+def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
+    """Find the nights in a dataset of epochs, whatever order its rows are in, without reading their values.
+
+    Args:
+        dataset: with the columns of `night_files.row_features`, as the builders and `sleepvit prepare` make it.
+
+    Returns:
+        the nights, sorted by name. Where epochs of a night are missing, as after `filter`, the parts before and after
+        the gap are nights of their own, so that the rows of each follow one another.
+
+    Raises:
+        DatasetError: a column is missing, the stages are not the package's, or an epoch stands in it twice.
+    """
+    expected = row_features((1, 1, 1))
+    if missing := sorted(set(expected) - set(dataset.column_names)):
+        raise DatasetError(
+            f"the dataset has no column {', '.join(missing)}: expected one that the builders or sleepvit prepare made."
+        )
+    label = dataset.features["label"]
+    if not isinstance(label, ClassLabel) or label.names != list(STAGES):
+        raise DatasetError(f"the dataset has the labels {label}, expected the stages {', '.join(STAGES)}.")
+    index = dataset.select_columns([name for name in expected if name != "input_values"]).with_format("numpy")[:]
+    recording, epoch = np.asarray(index["recording"], dtype=str), np.asarray(index["epoch"])
+    order = np.lexsort((epoch, recording))
+    if not np.array_equal(order, np.arange(len(order))):
+        dataset = dataset.select(order)
+        index = {name: np.asarray(column)[order] for name, column in index.items()}
+        recording, epoch = recording[order], epoch[order]
+    stored = dataset.select_columns("input_values").with_format("numpy")
+    labels = np.where(index["scored"], index["label"], IGNORED_ID).astype(np.int64)
+
+    same_night = recording[1:] == recording[:-1]
+    if (twice := np.flatnonzero(same_night & (np.diff(epoch) == 0))).size:
+        raise DatasetError(
+            f"epoch {epoch[twice[0]]} of {recording[twice[0]]} stands in the dataset twice, expected once; it may "
+            "hold two nights of one name."
+        )
+    starts = np.flatnonzero(np.r_[True, ~(same_night & (np.diff(epoch) == 1))]) if len(recording) else []
+    return [
+        NightRows(
+            subject=str(index["subject"][first]),
+            recording=str(recording[first]),
+            input_values=StoredRows(stored, int(first), int(last - first)),
+            labels=labels[first:last],
+            first_epoch=int(epoch[first]),
+            first_onset_s=float(index["onset_s"][first]),
+            epoch_seconds=float(index["onset_s"][first + 1] - index["onset_s"][first])
+            if last - first > 1
+            else EPOCH_SECONDS,
+        )
+        for first, last in zip(starts, [*starts[1:], len(recording)])
+    ]
+
+
+def read_prepared_nights(folder: str | Path) -> list[NightRows]:
+    """Read a folder that `sleepvit prepare` made, all of its splits.
+
+    Args:
+        folder: holds Parquet files.
+
+    Returns:
+        the nights, sorted by name; their values stay on disk.
+
+    Raises:
+        DatasetError: the folder holds no such dataset.
+    """
+    try:
+        splits = load_dataset(str(folder))
+    except (OSError, ValueError, DatasetGenerationError) as error:
+        raise DatasetError(f"{folder}: expected a folder that sleepvit prepare made, found: {error}.") from error
+    return nights_of_dataset(concatenate_datasets(list(splits.values())))

@@ -1,0 +1,170 @@
+"""Spans of time with a stage -> one stage per epoch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from modeling_sleepvit.errors import HypnogramError
+from modeling_sleepvit.stages import STAGES, UNSCORED
+
+
+LONGEST_SCORING_S = 10 * 86_400.0
+"""No scoring ends later than this (s): beyond it stands a wrong number, and memory for epochs that never were."""
+
+SHORTEST_EPOCH_S = 1.0
+"""Epochs are not shorter than this (s)."""
+
+_STAGES = (*STAGES, UNSCORED)
+# Sums of parts of an epoch are exact to far better than this, and scorings are not exact to a millionth of an epoch.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class StageSpan:
+    """A stretch of time that was given one stage.
+
+    Args:
+        onset_s: begin in s.
+        duration_s: length in s; None or 0 where the scoring marks the begin alone.
+        stage: a stage of the package's vocabulary.
+        where: its place in the file, for messages.
+    """
+
+    onset_s: float
+    duration_s: float | None
+    stage: str
+    where: str = "a span"
+
+
+@dataclass(frozen=True)
+class StageGrid:
+    """Epochs of equal length.
+
+    Args:
+        stages: (n_epochs,) strings of the package's vocabulary.
+        offset_s: begin of epoch 0 in s, on the time axis of the spans.
+        notes: sentences about epochs without a stage and about spans that were left out.
+    """
+
+    stages: np.ndarray
+    offset_s: float
+    notes: tuple[str, ...]
+
+
+def stages_on_grid(spans: Sequence[StageSpan], epoch_seconds: float) -> StageGrid:
+    """Cut spans into epochs: each epoch takes the one stage that covers more than half of it.
+
+    Epoch 0 begins with the first span, and the last epoch lies around the end of the last one, rounded. An epoch that
+    no stage, or more than one, covers by more than half is `UNS`. Where no span has a duration, each lasts until the
+    next one begins, and the last one an epoch; where some have, those without mark no epochs.
+
+    Args:
+        spans: in any order; repeated ones do no harm.
+        epoch_seconds: length of an epoch in s.
+
+    Raises:
+        HypnogramError: an onset or a duration is no time of a night, or the spans fill no epoch.
+    """
+    check_epoch_seconds(epoch_seconds)
+    for span in spans:
+        _check(span)
+    spans, notes = _with_durations(spans, epoch_seconds)
+    if not spans:
+        raise HypnogramError("there is no span with a stage: expected at least one.")
+    offset_s = min(span.onset_s for span in spans)
+    end = (max(span.onset_s + span.duration_s for span in spans) - offset_s) / epoch_seconds
+    n_epochs = math.floor(end + 0.5 + _ROUNDING)
+    if n_epochs == 0:
+        raise HypnogramError(
+            f"its stages last {end * epoch_seconds:g} s in all: expected at least one epoch of {epoch_seconds:g} s; "
+            "check the unit of its times."
+        )
+    tail_s = (end - n_epochs) * epoch_seconds
+    if tail_s > 0.01 * epoch_seconds:
+        notes.append(f"The last {tail_s:g} s of the scoring fill less than half an epoch and were left out.")
+    stages, n_gaps, first_gap = _stage_of_each_epoch(_coverage(spans, offset_s, epoch_seconds, n_epochs))
+    if n_gaps:
+        notes.append(
+            f"{n_gaps} epochs have no single stage that covers more than half of them and are UNS; the first is epoch "
+            f"{first_gap}, {offset_s + first_gap * epoch_seconds:g} s."
+        )
+    return StageGrid(stages, offset_s, tuple(notes))
+
+
+def check_epoch_seconds(epoch_seconds: float) -> None:
+    """Refuse a length that no epoch has.
+
+    Args:
+        epoch_seconds: length of an epoch in s.
+
+    Raises:
+        HypnogramError: it is shorter than `SHORTEST_EPOCH_S`, longer than `LONGEST_SCORING_S`, or not finite.
+    """
+    if not SHORTEST_EPOCH_S <= epoch_seconds <= LONGEST_SCORING_S:
+        raise HypnogramError(
+            f"epochs of {epoch_seconds:g} s were asked for: expected from {SHORTEST_EPOCH_S:g} s to "
+            f"{LONGEST_SCORING_S:g} s, usually 30 s."
+        )
+
+
+def _check(span: StageSpan) -> None:
+    duration_s = span.duration_s or 0.0
+    # A comparison with NaN is False, so NaN fails both.
+    if not 0 <= span.onset_s <= LONGEST_SCORING_S:
+        problem, found = "onset", span.onset_s
+    elif not 0 <= duration_s <= LONGEST_SCORING_S - span.onset_s:
+        problem, found = "duration", duration_s
+    else:
+        return
+    raise HypnogramError(
+        f"{span.where} ({span.stage}) has the {problem} {found:g} s: expected a number of seconds from 0, and an end "
+        f"within {LONGEST_SCORING_S / 86_400:g} days; correct it."
+    )
+
+
+def _with_durations(spans: Sequence[StageSpan], epoch_seconds: float) -> tuple[list[StageSpan], list[str]]:
+    lasting = [span for span in spans if span.duration_s]
+    if lasting:
+        n_marks = len(spans) - len(lasting)
+        notes = [f"{n_marks} stages without a duration were left out, as the others have one."] if n_marks else []
+        return lasting, notes
+    onsets = sorted({span.onset_s for span in spans})
+    ends = dict(zip(onsets, [*onsets[1:], *(onset + epoch_seconds for onset in onsets[-1:])]))
+    notes = ["No stage has a duration: each was taken to last until the next one begins."] if len(spans) > 1 else []
+    return [replace(span, duration_s=ends[span.onset_s] - span.onset_s) for span in spans], notes
+
+
+def _coverage(spans: list[StageSpan], offset_s: float, epoch_seconds: float, n_epochs: int) -> np.ndarray:
+    """(6, n_epochs) part of each epoch that each stage covers; time that two spans of a stage share counts once."""
+    coverage = np.zeros((len(_STAGES), n_epochs))
+    for row, stage in enumerate(_STAGES):
+        of_stage = sorted((s.onset_s, s.onset_s + s.duration_s) for s in spans if s.stage == stage)
+        for begin_s, end_s in _merged(of_stage):
+            begin, end = ((time_s - offset_s) / epoch_seconds for time_s in (begin_s, end_s))
+            first, last = min(int(begin), n_epochs), min(math.ceil(end), n_epochs)
+            covered = coverage[row, first:last]
+            epochs = np.arange(first, last)
+            covered += np.minimum(end, epochs + 1) - np.maximum(begin, epochs)
+    return coverage
+
+
+def _merged(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Join sorted intervals that touch or overlap."""
+    merged: list[tuple[float, float]] = []
+    for begin, end in intervals:
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _stage_of_each_epoch(coverage: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Return the stages, the number of epochs without a clear one, and the first of those."""
+    covers = coverage > 0.5 + _ROUNDING  # (6, n_epochs)
+    is_clear = covers.sum(axis=0) == 1
+    stages = np.where(is_clear, np.array(_STAGES)[covers.argmax(axis=0)], UNSCORED)
+    gaps = np.flatnonzero(~is_clear)
+    return stages, len(gaps), int(gaps[0]) if len(gaps) else 0

@@ -1,0 +1,193 @@
+"""Prepare a dataset: recordings and scorings in, a folder of Parquet files that `load_dataset` reads out.
+
+sleepvit prepare sedf-20 sleep-edfx/ --download --output sedf-20/
+sleepvit prepare cohort study/ --scorings "{stem}.xml" --subject-pattern "(P[0-9]+)" --output prepared/
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from dataset_builders.cohort import Cohort
+from dataset_builders.night_rows import TRIM_RULES
+from dataset_builders.nights_builder import NightsBuilder
+from dataset_builders.npz_nights import NpzNights
+from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
+from dataset_builders.prepared_folder import prepare_folder
+from dataset_builders.sleep_edf import SleepEDF
+from dataset_builders.splits import PARTS, Splits, by_fraction
+from modeling_sleepvit.errors import SettingError
+
+from .running import USER_ERROR, report_error, run_script
+
+
+BUILDER_OF = {
+    config.name: builder for builder in (SleepEDF, NSRR, Cohort, NpzNights) for config in builder.BUILDER_CONFIGS
+}
+"""Builder by the name of the protocol."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prepare the dataset that the arguments describe, or finish one that was interrupted.
+
+    Args:
+        argv: see `--help`; None reads the command line.
+
+    Returns:
+        0, or 2 if a recording could not be prepared; the others are prepared all the same.
+
+    Raises:
+        SleepViTError: the arguments do not fit, or there is nothing to prepare.
+    """
+    args = parse_arguments(argv)
+    builder = make_builder(args)
+    splits = choose_splits(args, builder)
+    prepared = prepare_folder(builder, args.output, splits, args.fold, num_proc=args.num_proc, repo=args.push)
+    recordings = prepared.recordings
+    if len(recordings):
+        print(
+            f"{args.output}: {recordings['n_scored'].sum():,} scored epochs of {len(recordings)} recordings, "
+            f"{recordings['subject'].nunique()} subjects"
+        )
+    for failure in prepared.failed:
+        report_error(f"{failure.recording} was not prepared: {failure.reason}")
+    if args.push and len(recordings):
+        push(args.output, args.push, args.private)
+    return USER_ERROR if prepared.failed else 0
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the arguments of the command."""
+    parser = argparse.ArgumentParser(
+        prog="sleepvit prepare",
+        description="Prepare recordings and scorings as a dataset. Started again, it goes on where it stopped.",
+    )
+    add = parser.add_argument
+    add("protocol", choices=BUILDER_OF, metavar="PROTOCOL", help=f"one of {', '.join(BUILDER_OF)}")
+    add("folder", type=Path, metavar="FOLDER", help="where the recordings and scorings lie")
+    add("--output", type=Path, required=True, metavar="DIR", help="folder of the dataset")
+    add("--trim", choices=TRIM_RULES, help="which epochs are kept: half an hour of wake on either side of sleep, ...")
+    add("--channels", type=_names, metavar="NAME[,NAME...]", help="channels to prepare")
+    add("--model", metavar="DIR_OR_ID", help="checkpoint whose feature extractor is used (default: the embedded one)")
+    add("--num-proc", type=int, default=1, metavar="N", help="number of processes (default: %(default)s)")
+    add("--subjects", type=_names, metavar="NAME[,NAME...]", help="prepare these subjects alone")
+    add("--exclude", type=_names, metavar="NAME[,NAME...]", help="recordings to leave out")
+    add("--download", action="store_true", default=None, help="Sleep-EDF: download what is missing from PhysioNet")
+    add("--no-verify", dest="verify", action="store_false", default=None, help="Sleep-EDF: check no SHA-256 sums")
+    add("--recordings", metavar="PATTERN", help='cohort: which files are recordings, for example "**/*.edf"')
+    add(
+        "--scorings",
+        metavar="PATTERN",
+        help=f'cohort: name of a scoring, for example "{{stem}}.xml"; NSRR: {" or ".join(SCORING_FOLDERS)}',
+    )
+    add("--table", metavar="CSV", help="cohort: pairs recording and scoring, may have subject, lights_off, lights_on")
+    add(
+        "--subject-pattern",
+        metavar="REGEX",
+        help='cohort, npz: its first group is the subject, for example "sub-(..)"',
+    )
+    add("--numbers", choices=("rk", "aasm"), help="what a 4 in bare numbers means: stage 4 (rk) or REM (aasm)")
+    add("--sampling-rate", type=float, metavar="HZ", help="npz: for files that do not say")
+    add("--splits", type=Path, metavar="JSON", help="splits by subject, as dataset_builders.splits writes them")
+    add("--fold", metavar="NAME", help="which of the splits in the file (default: the first)")
+    add(
+        "--fractions",
+        type=_fractions,
+        metavar="TRAIN,VALIDATION,TEST",
+        help="split by subject, for example 0.7,0.1,0.2",
+    )
+    add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    add("--push", metavar="REPO", help="upload the finished dataset to the Hub")
+    add("--private", action="store_true", help="make the repository on the Hub a private one")
+    args = parser.parse_args(argv)
+    if args.num_proc < 1:
+        parser.error(f"--num-proc: expected 1 or more, found {args.num_proc}")
+    if args.splits and args.fractions:
+        parser.error("--splits and --fractions: expected one of them")
+    return args
+
+
+def make_builder(args: argparse.Namespace) -> NightsBuilder:
+    """Make the builder of the protocol with the settings that were given.
+
+    Args:
+        args: of the command.
+
+    Returns:
+        the builder.
+
+    Raises:
+        SettingError: a setting does not apply to the protocol.
+        DatasetError: a setting cannot be used.
+    """
+    builder = BUILDER_OF[args.protocol]
+    names = (
+        *("trim", "channels", "subjects", "exclude", "download", "verify", "recordings", "scorings", "table"),
+        *("subject_pattern", "numbers", "sampling_rate"),
+    )
+    settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    fits = set(builder.BUILDER_CONFIG_CLASS.__dataclass_fields__) - builder.SETTLED_BY_SOURCE
+    if unfit := sorted(set(settings) - fits):
+        raise SettingError(f"--{unfit[0].replace('_', '-')} does not apply to {args.protocol}; leave it out.")
+    return builder(args.protocol, folder=args.folder, feature_extractor=args.model, **settings)
+
+
+def choose_splits(args: argparse.Namespace, builder: NightsBuilder) -> Splits | None:
+    """Read the splits, or draw them by fractions, or do without.
+
+    Args:
+        args: of the command.
+        builder: knows the subjects, and their age and sex where the release tells.
+
+    Returns:
+        the splits, or None.
+
+    Raises:
+        DatasetError: the file or the fractions cannot be used.
+    """
+    if args.splits:
+        return Splits.from_json(args.splits)
+    if args.fractions:
+        return by_fraction(
+            [night.subject for night in builder.nights()], args.fractions, seed=args.seed, strata=builder.strata()
+        )
+    return None
+
+
+def push(folder: Path, repo: str, is_private: bool) -> None:
+    """Upload the dataset to the Hub.
+
+    Args:
+        folder: of the dataset.
+        repo: its id, "owner/name".
+        is_private: whether a new repository is private.
+
+    Raises:
+        SettingError: the Hub refuses; the dataset stays in its folder.
+    """
+    try:
+        api = HfApi()
+        api.create_repo(repo, repo_type="dataset", private=is_private, exist_ok=True)
+        url = api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, delete_patterns="data/*")
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingError(f"{folder} is prepared but could not be uploaded to {repo}: {reason}") from error
+    print(f"uploaded to {url}")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    fractions = tuple(float(part) for part in text.split(","))
+    if len(fractions) != len(PARTS):
+        raise ValueError(text)
+    return fractions
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))
