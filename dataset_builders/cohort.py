@@ -128,8 +128,11 @@ class Cohort(NightsBuilder):
         if not path.is_file() and (folder / path).is_file():
             path = folder / path
         try:
-            table = pd.read_csv(path, dtype=str, sep=None, engine="python")
-        except (OSError, ValueError, pd.errors.ParserError) as error:
+            with path.open(encoding="utf-8-sig") as file:
+                header = file.readline()
+            separator = max(",;\t", key=header.count)
+            table = pd.read_csv(path, dtype=str, sep=separator, encoding="utf-8-sig")
+        except (OSError, ValueError) as error:  # errors of the parser and of the encoding are ValueErrors
             raise DatasetError(f"{path}: expected a CSV table of recordings and scorings, found: {error}.") from error
         if missing := [column for column in TABLE_COLUMNS[:2] if column not in table.columns]:
             raise DatasetError(

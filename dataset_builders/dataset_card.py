@@ -48,7 +48,9 @@ def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_card(folder: Path, builder: NightsBuilder, recordings: pd.DataFrame, n_not_prepared: int, repo: str) -> None:
+def write_card(
+    folder: Path, builder: NightsBuilder, recordings: pd.DataFrame, n_not_prepared: int, repo: str | None
+) -> None:
     """Write the dataset card, which also tells `load_dataset` where the splits lie.
 
     Args:
@@ -56,7 +58,7 @@ def write_card(folder: Path, builder: NightsBuilder, recordings: pd.DataFrame, n
         builder: that made it.
         recordings: as `table_of_recordings` gives it.
         n_not_prepared: recordings that are missing in it.
-        repo: how it will be loaded: an id on the Hub or a folder.
+        repo: its id on the Hub, or None.
     """
     config, extractor, shape = builder.config, builder.settings.feature_extractor, builder.epoch_shape()
     splits = list(dict.fromkeys(recordings["split"]))

@@ -11,8 +11,9 @@ import datasets
 import pyarrow.parquet as pq
 from datasets.exceptions import DatasetGenerationError
 
-from modeling_sleepvit import SleepViTFeatureExtractor, embedded_checkpoint
+from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError, SleepViTError
+from modeling_sleepvit.stager import folder_or_id
 
 from .night_files import Night, prepare_night, row_features
 from .night_rows import TRIM_RULES
@@ -95,7 +96,9 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         if not str(folder) or not Path(folder).is_dir():
             raise DatasetError(f"{folder or 'folder'}: expected the folder that holds the recordings, found none.")
         if unfit := sorted(self.SETTLED_BY_SOURCE & set(settings)):
-            raise DatasetError(f"{unfit[0]} does not apply to {type(self).__name__}: the source settled it; leave it out.")
+            raise DatasetError(
+                f"{unfit[0]} does not apply to {type(self).__name__}: the source settled it; leave it out."
+            )
         lists = {
             name: list(value) if isinstance(value, (tuple, set)) else value for name, value in settings.items()
         }  # plain lists, so that equal settings have one fingerprint
@@ -254,12 +257,13 @@ def extractor_settings(feature_extractor: SleepViTFeatureExtractor | dict | str 
         arguments of `SleepViTFeatureExtractor`.
 
     Raises:
-        DatasetError: the checkpoint has none, or "anchored" scaling lacks its profile.
+        CheckpointError: there is no such checkpoint.
+        DatasetError: the checkpoint has no extractor, or "anchored" scaling lacks its profile.
     """
     if isinstance(feature_extractor, dict):
         feature_extractor = SleepViTFeatureExtractor(**feature_extractor)
     elif not isinstance(feature_extractor, SleepViTFeatureExtractor):
-        checkpoint = feature_extractor or embedded_checkpoint()
+        checkpoint = folder_or_id(feature_extractor)
         try:
             feature_extractor = SleepViTFeatureExtractor.from_pretrained(checkpoint)
         except (OSError, ValueError, TypeError) as error:

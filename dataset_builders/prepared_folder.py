@@ -100,7 +100,7 @@ def prepare_folder(
     if splits is not None:
         splits.to_json(output / "splits.json")
     if len(recordings):
-        write_card(output, builder, recordings, len(failed), repo or output.name)
+        write_card(output, builder, recordings, len(failed), repo)
     return PreparedFolder(recordings, failed)
 
 

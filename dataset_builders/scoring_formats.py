@@ -24,6 +24,8 @@ MOST_ENTRIES = 5 * 10**6
 # Widths of the fields of a channel in an EDF header, label first; every field is there once for each channel.
 _FIELD_WIDTHS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 _N_SAMPLES_FIELD = 8
+_ANNOTATION_END = b"\x14\x00"
+_LONGEST_ANNOTATION = 8192
 _RECORDING_START = "Recording Start Time"
 
 
@@ -116,13 +118,15 @@ def _annotation_channels_alone(path: Path) -> bytes:
 
 def _readable(annotations: bytes) -> bytes:
     """Blank out letters that are no UTF-8, at which edfio gives up, and refuse what would hold it up."""
-    # edfio searches for numbers in a time that grows with the square of their length.
-    if re.search(rb"\d{32}", annotations):
-        raise HypnogramError(
-            "its annotations are damaged: they hold a number of more than 31 digits; export it again."
-        )
-    if annotations.count(b"\x14\x00") > MOST_ENTRIES:
+    if annotations.count(_ANNOTATION_END) > MOST_ENTRIES:
         raise HypnogramError(f"it has more than {MOST_ENTRIES} annotations: expected a scoring.")
+    # edfio searches in a time that grows with the square of the length of a number or of an unfinished annotation.
+    longest = max(len(annotation.strip(b"\x00")) for annotation in annotations.split(_ANNOTATION_END))
+    if longest > _LONGEST_ANNOTATION or re.search(rb"\d{32}", annotations):
+        raise HypnogramError(
+            "its annotations are damaged: expected numbers of less than 32 digits and an end after at most "
+            f"{_LONGEST_ANNOTATION} bytes; export it again."
+        )
     try:
         annotations.decode()
     except UnicodeDecodeError:

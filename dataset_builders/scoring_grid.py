@@ -19,6 +19,9 @@ SHORTEST_EPOCH_S = 1.0
 _STAGES = (*STAGES, UNSCORED)
 # Sums of parts of an epoch are exact to far better than this, and scorings are not exact to a millionth of an epoch.
 _ROUNDING = 1e-6
+# So many spans, most of them clearly shorter than an epoch, are epochs of another length or times in another unit.
+_ENOUGH_SPANS = 10
+_SHORT_SPAN = 0.75
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def stages_on_grid(spans: Sequence[StageSpan], epoch_seconds: float) -> StageGri
         epoch_seconds: length of an epoch in s.
 
     Raises:
-        HypnogramError: an onset or a duration is no time of a night, or the spans fill no epoch.
+        HypnogramError: an onset or a duration is no time of a night, the spans fill no epoch, or most of them are
+            clearly shorter than one.
     """
     check_epoch_seconds(epoch_seconds)
     for span in spans:
@@ -73,6 +77,12 @@ def stages_on_grid(spans: Sequence[StageSpan], epoch_seconds: float) -> StageGri
     spans, notes = _with_durations(spans, epoch_seconds)
     if not spans:
         raise HypnogramError("there is no span with a stage: expected at least one.")
+    typical_s = float(np.median([span.duration_s for span in spans]))
+    if len(spans) >= _ENOUGH_SPANS and typical_s < _SHORT_SPAN * epoch_seconds:
+        raise HypnogramError(
+            f"its stages mostly last {typical_s:g} s: expected epochs of {epoch_seconds:g} s; pass their true "
+            "length as epoch_seconds, or check the unit of its times."
+        )
     offset_s = min(span.onset_s for span in spans)
     end = (max(span.onset_s + span.duration_s for span in spans) - offset_s) / epoch_seconds
     n_epochs = math.floor(end + 0.5 + _ROUNDING)

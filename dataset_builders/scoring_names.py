@@ -18,8 +18,8 @@ projects; its 8 (recorder disconnected) and -2 (artefact) are those of the Bitbr
 
 _MISSING = ("", "n/a", "nan", "none", "null")
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
-# Programs of Nox Medical put how an event came about behind its name.
-_ORIGIN = re.compile(r"\s*,\s*(manual|automatic|auto)$", re.IGNORECASE)
+# Programs of Nox Medical put how an event came about behind its name, EDF+ the channel that it belongs to.
+_BEHIND_NAMES = re.compile(r"\s*,\s*(manual|automatic|auto)$|@@.*$", re.IGNORECASE | re.DOTALL)
 _LOOKS_LIKE_STAGE = re.compile(
     r"sleep[ _-]*stage\b.*|stage[ _:-]*\S{1,3}|sleep-[ns]\d+|n(rem)?[ _-]?\d{1,2}", re.IGNORECASE | re.DOTALL
 )
@@ -56,7 +56,7 @@ def stages_of_entries(
         UnknownStageError: an entry should be a stage or looks like one, and is in no vocabulary.
         HypnogramError: there is no stage, or the numbers could be read in two ways.
     """
-    names = [_ORIGIN.sub("", entry.name.strip()) for entry in entries]
+    names = [_BEHIND_NAMES.sub("", entry.name.strip()) for entry in entries]
     stages = [_stage_or_none(name) for name in names]
     codes = [int(float(name)) if _NUMBER.fullmatch(name) else None for name in names]
     if is_event_list and any(stages):

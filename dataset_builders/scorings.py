@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas
 
 from modeling_sleepvit.errors import HypnogramError, SleepViTError, UnknownStageError
@@ -15,7 +16,7 @@ from modeling_sleepvit.recordings import printable
 from .scoring_entries import RawScoring
 from .scoring_formats import LARGEST_SCORING_BYTES, is_edf, read_edf_annotations, read_scoring_xml
 from .scoring_grid import StageSpan, check_epoch_seconds, stages_on_grid
-from .scoring_names import stages_of_entries
+from .scoring_names import cut, stages_of_entries
 from .scoring_tables import lines_of, read_scoring_table
 
 
@@ -98,13 +99,14 @@ def _hypnogram(raw: RawScoring, recording: str, numbers: str | None, epoch_secon
 def _own_hypnogram(table: str, recording: str) -> Hypnogram:
     """Read what `Hypnogram.to_csv` wrote, probabilities included."""
     try:
-        frame = pandas.read_csv(io.StringIO(table))
-        return Hypnogram.from_frame(frame, recording=recording.removesuffix("_hypnogram"))
+        with np.errstate(all="ignore"):  # about onsets beyond all bounds, which do not pass the check either
+            frame = pandas.read_csv(io.StringIO(table))
+            return Hypnogram.from_frame(frame, recording=recording.removesuffix("_hypnogram"))
     except SleepViTError:
         raise
     # Whatever pandas and numpy make of a damaged table means one thing to the user.
     except (ValueError, OverflowError, ArithmeticError) as error:
-        raise HypnogramError(f"it is a damaged hypnogram table ({error}): export it again.") from error
+        raise HypnogramError(f"it is a damaged hypnogram table ({cut(str(error))}): export it again.") from error
 
 
 def _text(path: Path) -> str:

@@ -1,7 +1,7 @@
 """A SIMULATED night: signals of several channels and their scoring, for demos, tests and benchmarks without data.
 
-Stages and background follow statistics of real nights (`simulation_statistics.json`); waves, artefacts and all channels
-but Fpz-Cz are textbook assumptions. How well a model stages such a night says nothing about real sleep.
+Stages and background follow statistics of real nights (`simulation_statistics.json`); waves, artefacts and all
+channels but Fpz-Cz are textbook assumptions. How well a model stages such a night says nothing about real sleep.
 """
 
 import json
@@ -20,7 +20,7 @@ from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.feature_extraction_sleepvit import LOWEST_SAMPLING_RATE
 from modeling_sleepvit.hypnogram import Hypnogram
 from modeling_sleepvit.recordings import Recording
-from modeling_sleepvit.stages import STAGES, UNSCORED
+from modeling_sleepvit.stages import UNSCORED
 from modeling_sleepvit.whole_files import written_whole
 
 from .simulated_channels import DEFAULT_CHANNELS, EMG_TONE_UV, FRONTAL, Site, site_of
@@ -51,10 +51,11 @@ SCORING_NAMES = {
 }
 """How Sleep-EDF spells the stages."""
 
+_POP_SECONDS = 3.0
 _FLAT_EPOCHS = 2
 _FEWEST_EPOCHS_WITH_FLAT = 20
-_LEAST_BACKGROUND = 0.4
-"""Between the waves there is a background, too, however much of the mean power is theirs."""
+_BACKGROUNDS = np.linspace(0.3, 1, 29)
+"""What waves may leave of the background: there is always some, however much of the mean power is theirs."""
 
 
 @dataclass(frozen=True)
@@ -248,12 +249,10 @@ def _signals(
     level = np.clip(np.mean(list(offsets.values())), -0.4, 0.4)
     # who has a large background has large waves, too; amplitude goes with the root of power
     waves = draw_waves(stages, sampling_rate, rng, gain=float(10 ** (level / 2)))
-    # muscle bursts are too rare to have shaped the mean of the measured log power, so they come on top
-    brain_waves = {name: track for name, track in waves.items() if name not in ("muscle", "twitch")}
-    spared = _background_offsets(_seen(brain_waves, FRONTAL), stages, sampling_rate, offsets, statistics)
     muscle = muscle_noise(n_samples, sampling_rate, rng)
     waves["muscle"] = (waves["muscle"] + arousals(stages, sampling_rate, rng)) * muscle
     waves["twitch"] = waves["twitch"] * muscle
+    spared = _background_offsets(_seen(waves, FRONTAL), stages, sampling_rate, offsets, statistics)
     spectrum = draw_spectrum(stages, rng, statistics, spared)
     # each second has the shift of its epoch, blended over the seconds around a border
     brain = {channel: site for channel, site in sites.items() if site.kind != "emg"}
@@ -270,7 +269,7 @@ def _signals(
 
 def _seen(waves: dict[str, np.ndarray], site: Site) -> np.ndarray:
     """Add up what a site sees of the waves."""
-    return sum(np.float32(share) * waves[name] for name, share in site.waves.items() if name in waves)
+    return sum(np.float32(share) * waves[name] for name, share in site.waves.items())
 
 
 def _background_offsets(
@@ -292,14 +291,13 @@ def _background_offsets(
     power = 10 ** np.nan_to_num(log_power, nan=-np.inf)  # nothing in bands that the rate cannot hold
     spared = {}
     for stage, offset in offsets.items():
-        described = statistics["stages"][stage]
-        variance = np.square(described["components"]).sum(axis=0)
-        typical = 10 ** (np.array(described["mean"]) + offset + np.log(10) * variance / 2)
         spared[stage] = offset
         of_stage = np.repeat(stages == stage, EPOCH_SECONDS // 5)
         if of_stage.any():
-            rest = 1 - power[of_stage].mean(axis=0) / typical
-            spared[stage] = offset + np.log10(np.maximum(rest, _LEAST_BACKGROUND))
+            # the measured mean is one of logarithms, on which waves that are rare and large have little influence
+            relative = power[of_stage] / 10 ** (np.array(statistics["stages"][stage]["mean"]) + offset)
+            excess = [np.log10(left + relative).mean(axis=0) for left in _BACKGROUNDS]
+            spared[stage] = offset + np.log10(_BACKGROUNDS[np.abs(excess).argmin(axis=0)])
     return spared
 
 
@@ -314,9 +312,16 @@ def _by_second(values: np.ndarray) -> np.ndarray:
 def _spoil(
     signals: dict[str, np.ndarray], stages: np.ndarray, sampling_rate: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, tuple[Artefact, ...]]:
-    """Let electrodes drift, one pop, and all go flat for a while; return the stages that are left and what was done."""
-    n_samples, seconds = len(stages) * EPOCH_SECONDS * sampling_rate, len(stages) * EPOCH_SECONDS
-    time_s = np.arange(n_samples, dtype=np.float32) / np.float32(sampling_rate)
+    """Let electrodes drift, one pop, all go flat for a while; return the stages that are left and what was done."""
+    # places are drawn first: how many channels there are must not move them
+    pop_s = round(float(rng.uniform(0.1, 0.3) * len(stages) * EPOCH_SECONDS), 2)
+    pop_uv = float(rng.uniform(250, 500) * rng.choice([-1, 1]))
+    flat_epoch = int(rng.uniform(0.4, 0.8) * len(stages))
+    # the neighbouring epochs lose less than half of their signal and keep their stage
+    flat_s = flat_epoch * EPOCH_SECONDS - int(rng.integers(2, 10))
+    flat_end_s = (flat_epoch + _FLAT_EPOCHS) * EPOCH_SECONDS + int(rng.integers(2, 10))
+
+    time_s = np.arange(len(stages) * EPOCH_SECONDS * sampling_rate, dtype=np.float32) / np.float32(sampling_rate)
     for name, samples in signals.items():
         if site_of(name).kind == "emg":  # whose amplifier lets nothing slow through
             continue
@@ -325,22 +330,16 @@ def _spoil(
             samples += np.float32(size_uv) * np.sin(np.float32(2 * np.pi / period_s) * time_s + np.float32(phase))
 
     channel = next(iter(signals))
-    onset_s = round(float(rng.uniform(0.1, 0.3) * seconds), 2)
-    since_s = time_s[round(onset_s * sampling_rate) :][: 3 * sampling_rate] - np.float32(onset_s)
-    jump_uv = rng.uniform(250, 500) * rng.choice([-1, 1]) * np.exp(-since_s / 0.4)
-    signals[channel][round(onset_s * sampling_rate) :][: len(jump_uv)] += jump_uv.astype(np.float32)
-    artefacts = [Artefact("electrode pop", onset_s, 3.0, (channel,))]
+    pop = slice(round(pop_s * sampling_rate), round((pop_s + _POP_SECONDS) * sampling_rate))
+    signals[channel][pop] += pop_uv * np.exp(-(time_s[pop] - np.float32(pop_s)) / np.float32(0.4))
+    artefacts = [Artefact("electrode pop", pop_s, _POP_SECONDS, (channel,))]
 
     if len(stages) >= _FEWEST_EPOCHS_WITH_FLAT:
-        # the neighbouring epochs lose less than half of their signal and keep their stage
-        epoch = int(rng.uniform(0.4, 0.8) * len(stages))
-        onset_s = epoch * EPOCH_SECONDS - int(rng.integers(2, 10))
-        end_s = (epoch + _FLAT_EPOCHS) * EPOCH_SECONDS + int(rng.integers(2, 10))
         for samples in signals.values():
-            samples[onset_s * sampling_rate : end_s * sampling_rate] = 0
-        stages = stages.astype("<U3")
-        stages[epoch : epoch + _FLAT_EPOCHS] = UNSCORED
-        artefacts.append(Artefact("flat stretch", float(onset_s), float(end_s - onset_s), tuple(signals)))
+            samples[flat_s * sampling_rate : flat_end_s * sampling_rate] = 0
+        stages = stages.copy()
+        stages[flat_epoch : flat_epoch + _FLAT_EPOCHS] = UNSCORED
+        artefacts.append(Artefact("flat stretch", float(flat_s), float(flat_end_s - flat_s), tuple(signals)))
     return stages, tuple(artefacts)
 
 

@@ -96,7 +96,7 @@ def site_of(channel: str) -> Site:
     electrode = canonical_channel(channel)
     if electrode is None or electrode[0] not in _SITE_OF_LETTER:
         raise SettingError(
-            f'channel "{channel}" cannot be simulated: expected an EEG derivation such as C4-M1, or a name with EOG or '
-            "EMG in it; name another channel."
+            f'channel "{channel}" cannot be simulated: expected an EEG derivation such as C4-M1, or a name with EOG '
+            "or EMG in it; name another channel."
         )
     return _SITE_OF_LETTER[electrode[0]]

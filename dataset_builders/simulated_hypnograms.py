@@ -1,8 +1,8 @@
 """SIMULATED hypnograms: bouts of stages whose order and lengths follow the scorings of real nights.
 
-A semi-Markov chain: a bout's length is drawn from the lengths that bouts of its stage had in real nights, then the next
-stage from the transitions seen there. Both depend on the third of the sleep period, transitions also on the time since
-the last R, without which sleep would have no cycles.
+A semi-Markov chain: a bout's length is drawn from the lengths that bouts of its stage had in real nights, then the
+next stage from the transitions seen there. Both depend on the third of the sleep period, transitions also on the time
+since the last R, without which sleep would have no cycles.
 """
 
 from itertools import groupby
@@ -13,10 +13,12 @@ from modeling_sleepvit.stages import STAGES
 
 
 N_THIRDS = 3
-SINCE_R_EDGES = (20, 100)
-"""Epochs since the last R: R is broken off and may resume, is over, is due again. Sleep begins in the second class."""
+SINCE_R_EDGES = (10, 60, 140)
+"""Epochs since the last R: it is broken off and may resume, over, to come, due. Sleep begins in the second class."""
 
 _SHORTEST_GAP_BETWEEN_R_PERIODS = 30
+_LONGEST_WAKE_WITHIN_A_NIGHT = 120
+_WAKE_ON_A_SIDE = 60
 
 
 def draw_stages(n_epochs: int, rng: np.random.Generator, statistics: dict) -> np.ndarray:
@@ -40,7 +42,10 @@ def draw_stages(n_epochs: int, rng: np.random.Generator, statistics: dict) -> np
         third = third_of(len(stages), n_asleep)
         bouts = statistics["bouts"][third][stage]
         # choice over the distinct lengths, each as often as it occurred
-        length = int(rng.choice(bouts["epochs"], p=np.divide(bouts["count"], sum(bouts["count"]))))
+        count = np.array(bouts["count"], dtype=float)
+        if stage == "W":  # wake that reaches the end is the final wake, which is drawn already
+            count[1:] *= np.array(bouts["epochs"][1:]) < n_asleep - len(stages)
+        length = int(rng.choice(bouts["epochs"], p=count / count.sum()))
         stages += [stage] * length
         n_since_r = 0 if stage == "R" else n_since_r + length
         third = third_of(len(stages), n_asleep)
@@ -54,13 +59,15 @@ def hypnogram_statistics(nights: list[np.ndarray]) -> dict:
     """Count in real scorings what `draw_stages` needs.
 
     Args:
-        nights: (n_epochs,) strings of `STAGES` for each night, wake trimmed to 30 min on either side of sleep.
+        nights: (n_epochs,) strings of `STAGES` for each night, of which `main_sleep` is used.
 
     Returns:
         `first_stage` (5,) probabilities of the stage at sleep onset; `wake_share_on_a_side` of the night;
-        `transitions` (third, time since R, from, to) probabilities; `bouts` by third and stage, as the distinct lengths
-        in `epochs` with the `count` of each; `nights`, mean and standard deviation of what `night_summary` gives.
+        `transitions` (third, time since R, from, to) probabilities; `bouts` by third and stage, as the distinct
+        lengths in `epochs` with the `count` of each; `nights`, mean and standard deviation of what `night_summary`
+        gives.
     """
+    nights = [main_sleep(night) for night in nights]
     counts = np.zeros((N_THIRDS, len(SINCE_R_EDGES) + 1, len(STAGES), len(STAGES)))
     lengths = [{stage: [] for stage in STAGES} for _ in range(N_THIRDS)]
     first = np.zeros(len(STAGES))
@@ -83,7 +90,7 @@ def hypnogram_statistics(nights: list[np.ndarray]) -> dict:
     summaries = [night_summary(night) for night in nights]
     return {
         "first_stage": (first / first.sum()).round(4).tolist(),
-        "wake_share_on_a_side": round(float(np.mean([60 / len(night) for night in nights])), 4),
+        "wake_share_on_a_side": round(float(np.mean([_WAKE_ON_A_SIDE / len(night) for night in nights])), 4),
         "transitions": transitions.tolist(),
         "bouts": [
             {stage: _histogram(lengths[third][stage]) for stage in STAGES} for third in range(N_THIRDS)
@@ -96,6 +103,21 @@ def hypnogram_statistics(nights: list[np.ndarray]) -> dict:
             for name in summaries[0]
         },
     }  # fmt: skip
+
+
+def main_sleep(stages: np.ndarray) -> np.ndarray:
+    """Cut a scoring to its night: a doze in the evening, an hour or more of wake before the night, is none of it.
+
+    Args:
+        stages: (n_epochs,) strings of `STAGES`, with some sleep.
+
+    Returns:
+        the longest stretch of sleep without more than an hour of wake, with up to 30 min of wake on either side.
+    """
+    asleep = np.flatnonzero(stages != "W")
+    stretches = np.split(asleep, np.flatnonzero(np.diff(asleep) > _LONGEST_WAKE_WITHIN_A_NIGHT + 1) + 1)
+    longest = max(stretches, key=lambda stretch: stretch[-1] - stretch[0])
+    return stages[max(0, longest[0] - _WAKE_ON_A_SIDE) : longest[-1] + 1 + _WAKE_ON_A_SIDE]
 
 
 def night_summary(stages: np.ndarray) -> dict[str, float]:

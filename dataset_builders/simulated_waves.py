@@ -100,9 +100,7 @@ WAVES = {
 """Every kind of wave; "muscle" and "twitch" are envelopes of noise, see `muscle_noise`."""
 
 
-def draw_waves(
-    stages: np.ndarray, sampling_rate: int, rng: np.random.Generator, gain: float
-) -> dict[str, np.ndarray]:
+def draw_waves(stages: np.ndarray, sampling_rate: int, rng: np.random.Generator, gain: float) -> dict[str, np.ndarray]:
     """Draw the waves of a night.
 
     Args:

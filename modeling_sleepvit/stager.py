@@ -22,6 +22,28 @@ _LOADING_ERRORS = (
 )  # fmt: skip
 
 
+def folder_or_id(model: str | Path | None = None) -> str:
+    """Check the name of a checkpoint before anybody looks for it on the network.
+
+    Args:
+        model: folder of a checkpoint or its id ("owner/name") on the Hub; None stands for the embedded checkpoint.
+
+    Returns:
+        the folder or id, to be handed to `from_pretrained`.
+
+    Raises:
+        CheckpointError: there is no such folder, and it is no id either.
+    """
+    if model is None:
+        return embedded_checkpoint()
+    if not Path(model).is_dir() and str(model).count("/") != 1:
+        raise CheckpointError(
+            f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
+            "(owner/name); check the path."
+        )
+    return str(model)
+
+
 def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
     """Load the pipeline for a checkpoint and refuse one that would stage with weights that were never trained.
 
@@ -35,12 +57,7 @@ def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeli
     Raises:
         CheckpointError: there is no such checkpoint, or it is not one for sleep staging.
     """
-    model = embedded_checkpoint() if model is None else str(model)
-    if not Path(model).is_dir() and model.count("/") != 1:
-        raise CheckpointError(
-            f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
-            "(owner/name); check the path."
-        )
+    model = folder_or_id(model)
     try:
         config = AutoConfig.from_pretrained(model)
         if config.model_type not in HEAD_OF:

@@ -47,8 +47,8 @@ _ALIASES = {
 }  # fmt: skip
 _STAGE_OF_NAME = {alias: stage for stage, aliases in _ALIASES.items() for alias in aliases}
 
-# "Sleep stage 2", "Stage 2 sleep" and "SLEEP-S2" (RemLogic; Noxturnal: "sleep-n2") say no more than "2"; neither do the
-# concepts of the NSRR, "SDO:NonRapidEyeMovementSleep-N2" and "SRO:Stage2Sleep".
+# "Sleep stage 2", "Stage 2 sleep" and "SLEEP-S2" (RemLogic; Noxturnal: "sleep-n2") say no more than "2"; neither do
+# the concepts of the NSRR, "SDO:NonRapidEyeMovementSleep-N2" and "SRO:Stage2Sleep".
 _AROUND_NAMES = re.compile(r"^((SLEEP )?STAGE ?|SLEEP-|SDO:(NONRAPIDEYEMOVEMENTSLEEP-)?|SRO:(STAGE)?)| ?SLEEP$")
 
 

@@ -16,6 +16,8 @@ from modeling_sleepvit import (
     SleepViTSequenceConfig,
 )
 
+from .hub_clients import HubForTests
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -78,3 +80,10 @@ def write_edf():
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A Hub on this machine and fresh processes that use it: `hub.run(("-m", "train_scripts.cli", ...))`."""
+    with HubForTests(tmp_path_factory.mktemp("hub")) as running:
+        yield running

@@ -1,8 +1,8 @@
 """`make demo`: stage a night with the embedded checkpoint, without the network.
 
 Where the project's development data are at hand, the night is 116 minutes of real sleep (SC4001E0 of Sleep-EDF, a
-subject the weights never saw) and its agreement with the real scoring is printed. Elsewhere a SIMULATED night takes its
-place, which shows how the command works and nothing about its accuracy.
+subject the weights never saw) and its agreement with the real scoring is printed. Elsewhere a SIMULATED night takes
+its place, which shows how the command works and nothing about its accuracy.
 """
 
 import os
@@ -24,7 +24,6 @@ from .running import run_script
 
 SAMPLING_RATE = 100
 OUTPUT = Path("demo_output")
-
 SIMULATED_HOURS = 2.5
 
 

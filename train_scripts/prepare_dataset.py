@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import httpx
 
 from dataset_builders.cohort import Cohort
 from dataset_builders.night_rows import TRIM_RULES
@@ -163,18 +163,33 @@ def push(folder: Path, repo: str, is_private: bool) -> None:
     Args:
         folder: of the dataset.
         repo: its id, "owner/name".
-        is_private: whether a new repository is private.
+        is_private: whether it has to be a private one; a new repository is otherwise what its owner's account has set.
 
     Raises:
-        SettingError: the Hub refuses; the dataset stays in its folder.
+        SettingError: the Hub refuses, cannot be reached, or shows the repository to everybody although it has to be
+            private; the dataset stays in its folder.
     """
     try:
         api = HfApi()
-        api.create_repo(repo, repo_type="dataset", private=is_private, exist_ok=True)
-        url = api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, delete_patterns="data/*")
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        api.create_repo(repo, repo_type="dataset", private=is_private or None, exist_ok=True)
+        is_public = not api.dataset_info(repo).private
+        if not (is_private and is_public):
+            url = api.upload_folder(
+                repo_id=repo,
+                repo_type="dataset",
+                folder_path=folder,
+                ignore_patterns=[".*", "*/.*"],  # what file managers leave behind
+                delete_patterns=["data/*", "not_prepared.csv"],
+            )
+    # httpx.HTTPError: the Hub refuses or cannot be reached. InvalidURL: HF_ENDPOINT is none. ValueError: the id is none.
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise SettingError(f"{folder} is prepared but could not be uploaded to {repo}: {reason}") from error
+    if is_private and is_public:
+        raise SettingError(
+            f"{folder} is prepared but was not uploaded: {repo} is there already and public; make it private in its "
+            "settings on the Hub, or choose another name."
+        )
     print(f"uploaded to {url}")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dataset_builders.npz_nights import NightRows, list_subjects, read_npz_nights, subject_of
+from dataset_builders.night_rows import NightRows
+from dataset_builders.npz_nights import list_subjects, read_npz_nights, subject_of
 from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError

@@ -33,10 +33,19 @@ def test_rounded_milliseconds_do_no_harm():
 
 def test_tenths_of_a_second_do_no_harm():
     stages = ["W", "N1", "N2", "N3", "R"] * 200
-    night = grid(*((0.1 + 0.3 * i, 0.3, stage) for i, stage in enumerate(stages)), epoch_seconds=1.2)
-    # Four spans of 0.3 s to an epoch: nothing covers more than half of it but chance.
-    assert len(night.stages) == 250
-    assert set(night.stages) == {"UNS"}
+    night = grid(*((0.1 + 1.1 * i, 1.1, stage) for i, stage in enumerate(stages)), epoch_seconds=1.1)
+    assert night.stages.tolist() == stages
+    assert night.notes == ()
+
+
+@pytest.mark.parametrize("duration", [None, 20])
+def test_epochs_of_another_length_are_not_resampled(duration):
+    spans = [(20 * i, duration, "W") for i in range(10)]
+    with pytest.raises(
+        HypnogramError, match="stages mostly last 20 s: expected epochs of 30 s; pass their true length"
+    ):
+        grid(*spans)
+    assert grid(*spans, epoch_seconds=20).stages.tolist() == ["W"] * 10
 
 
 def test_each_epoch_takes_the_stage_of_its_larger_part():

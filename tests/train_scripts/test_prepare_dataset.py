@@ -1,0 +1,134 @@
+"""The command `sleepvit prepare`: protocols by name, what it prints, what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dataset_builders.splits import Splits
+from train_scripts import cli
+
+
+@pytest.fixture
+def prepare(tmp_path, capsys):
+    """Run the command; returns exit code, output, errors and the folder of the dataset."""
+
+    def run(*arguments):
+        code = cli.main(["prepare", *map(str, arguments), "--output", str(tmp_path / "out")])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err, tmp_path / "out"
+
+    return run
+
+
+@pytest.fixture
+def npz_nights(tmp_path):
+    folder = tmp_path / "npz"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for subject in range(10):
+        np.savez(folder / f"SC4{subject:02d}1E0.npz", x=rng.normal(size=(5, 500)), y=[0, 1, 2, 3, 4], fs=100)
+    return folder
+
+
+@pytest.fixture
+def cohort(tmp_path, write_edf):
+    """Four recordings of five minutes; the scoring of the second is too long, the third has none, the fourth is cut."""
+    folder = tmp_path / "cohort"
+    folder.mkdir()
+    for stem, stages in (("S1", "W 1 2 3 R"), ("S2", "2 " * 30), ("S3", None), ("S4", "W 2")):
+        path = write_edf(folder / f"{stem}.edf")
+        if stages:
+            (folder / f"{stem}.txt").write_text("\n".join(stages.split()) + "\n")
+    path.write_bytes(path.read_bytes()[:-5000])
+    return folder
+
+
+def test_a_cohort_with_three_broken_nights(prepare, cohort):
+    code, out, err, folder = prepare("cohort", cohort)
+    assert code == 2
+    assert "5 scored epochs of 1 recordings, 1 subjects" in out
+    errors = err.splitlines()
+    errors = [line for line in errors if line.startswith("sleepvit: error:")]
+    assert len(errors) == 3
+    reasons = {"S2": "its scoring reaches to 900 s", "S3": "expected a scoring", "S4": "is truncated"}
+    for line, (stem, reason) in zip(errors, reasons.items(), strict=True):
+        assert f"{stem} was not prepared: " in line
+        assert f"{stem}.edf" in line
+        assert reason in line
+    assert "Traceback" not in err
+    assert [path.name for path in folder.glob("data/train/*")] == ["S1.parquet"]
+    assert (folder / "not_prepared.csv").is_file()
+
+
+def test_nothing_at_all_can_be_prepared(prepare, cohort):
+    (cohort / "S1.txt").unlink()
+    code, out, _, folder = prepare("cohort", cohort)
+    assert code == 2
+    assert "scored epochs" not in out
+    assert not (folder / "README.md").exists()
+
+
+def test_short_epochs_are_said_to_be_short(prepare, npz_nights):
+    code, out, _, folder = prepare("npz", npz_nights)
+    assert code == 0
+    assert "50 scored epochs of 10 recordings, 10 subjects" in out
+    card = (folder / "README.md").read_text()
+    assert "**The source holds only the first 5 s of each epoch**" in card
+    assert "| trim rule | that of the source files |" in card
+
+
+def test_splits_by_fractions_and_from_a_file(prepare, npz_nights, tmp_path):
+    code, *_, folder = prepare("npz", npz_nights, "--fractions", "0.6,0.2,0.2", "--seed", "5")
+    assert code == 0
+    assert {path.name: len(list(path.iterdir())) for path in (folder / "data").iterdir()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 2,
+    }
+    (split,) = Splits.from_json(folder / "splits.json")
+    assert sorted(path.stem[:5] for path in (folder / "data" / "test").iterdir()) == list(split.test)
+
+    again = cli.main(
+        ["prepare", "npz", str(npz_nights), "--splits", str(folder / "splits.json"), "--output", str(tmp_path / "b")]
+    )
+    assert again == 0
+    assert (
+        sorted((tmp_path / "b" / "data" / "test").iterdir())[0].name
+        == sorted((folder / "data" / "test").iterdir())[0].name
+    )
+
+
+def test_the_extractor_of_a_checkpoint_makes_the_rows(prepare, npz_nights, tiny_checkpoints):
+    code, *_, folder = prepare("npz", npz_nights, "--model", tiny_checkpoints["epoch"])
+    assert code == 0
+    assert json.loads((folder / "preprocessor_config.json").read_text())["scaling"] == "robust"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--trim", "30min"), "--trim does not apply to npz; leave it out"),
+        (("--scorings", "{stem}.xml"), "--scorings does not apply to npz"),
+        (("--model", "nowhere"), "nowhere: no such folder here: expected a folder with a SleepViT checkpoint"),
+        (("--subjects", "SC499"), "expected the subjects SC499, found none of that name"),
+        (("--fractions", "0.9,0.9,0.2"), "expected fractions that sum to 1"),
+        (("--splits", "nowhere.json"), "nowhere.json"),
+        (("--subject-pattern", "("), "the subject pattern '(' cannot be used"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(prepare, npz_nights, arguments, message):
+    code, _, err, folder = prepare("npz", npz_nights, *arguments)
+    assert code == 2
+    assert err.count("sleepvit: error:") == 1
+    assert message in err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sedf-21", "."), ("npz", ".", "--fractions", "1"), ("npz", ".", "--num-proc", "0")]
+)
+def test_arguments_that_make_no_sense_end_with_usage(prepare, arguments):
+    with pytest.raises(SystemExit) as error:
+        prepare(*arguments)
+    assert error.value.code == 2
