@@ -330,8 +330,8 @@ def _spoil(
             samples += np.float32(size_uv) * np.sin(np.float32(2 * np.pi / period_s) * time_s + np.float32(phase))
 
     channel = next(iter(signals))
-    pop = slice(round(pop_s * sampling_rate), round((pop_s + _POP_SECONDS) * sampling_rate))
-    signals[channel][pop] += pop_uv * np.exp(-(time_s[pop] - np.float32(pop_s)) / np.float32(0.4))
+    popped = signals[channel][round(pop_s * sampling_rate) :][: round(_POP_SECONDS * sampling_rate)]
+    popped += (pop_uv * np.exp(-np.arange(len(popped)) / (0.4 * sampling_rate))).astype(np.float32)
     artefacts = [Artefact("electrode pop", pop_s, _POP_SECONDS, (channel,))]
 
     if len(stages) >= _FEWEST_EPOCHS_WITH_FLAT:

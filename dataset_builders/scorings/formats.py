@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,9 +10,8 @@ import numpy as np
 
 from modeling_sleepvit.errors import HypnogramError
 
-from .scoring_entries import RawScoring, ScoringEntry
-from .scoring_names import cut, listed
-from .scoring_times import ARBITRARY_DATE, ARBITRARY_DATE_NOTE
+from .entries import RawScoring, ScoringEntry
+from .names import cut, listed
 
 
 LARGEST_SCORING_BYTES = 200 * 10**6
@@ -198,10 +197,6 @@ def _read_nsrr(root: ElementTree.Element, epoch_seconds: float | None) -> RawSco
         {child.tag: (child.text or "").strip() for child in event} | {"number": number}
         for number, event in enumerate(root.iter("ScoredEvent"), start=1)
     ]
-    start, notes = None, ()
-    for event in events:
-        if event.get("EventConcept") == _RECORDING_START and "ClockTime" in event:
-            start, notes = _nsrr_clock(event["ClockTime"], _number(event.get("Start", "0")))
     has_types = any(event.get("EventType", "").startswith("Stages") for event in events)
     entries = [
         ScoringEntry(
@@ -216,7 +211,8 @@ def _read_nsrr(root: ElementTree.Element, epoch_seconds: float | None) -> RawSco
         # Some files have concepts of an ontology (SDO:WakeState) and no types.
         and (event.get("EventType", "").startswith("Stages") if has_types else not event.get("EventType"))
     ]
-    return RawScoring(entries, not has_types, epoch_seconds, "rk", start, notes=notes)
+    # Its clock time is left out: Start counts from the first sample, while the NSRR moves dates and some clocks.
+    return RawScoring(entries, not has_types, epoch_seconds, "rk")
 
 
 def _number(text: str) -> float:
@@ -224,17 +220,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
-
-
-def _nsrr_clock(text: str, onset_s: float) -> tuple[datetime | None, tuple[str, ...]]:
-    """Read "00.00.00 23.00.00": the NSRR takes dates away, or moves them."""
-    date, _, time = text.partition(" ")
-    try:
-        clock = datetime.strptime(time.strip(), "%H.%M.%S").time()
-        try:
-            day, notes = datetime.strptime(date, "%d.%m.%y"), ()
-        except ValueError:
-            day, notes = ARBITRARY_DATE, (ARBITRARY_DATE_NOTE,)
-        return datetime.combine(day, clock) - timedelta(seconds=onset_s), notes
-    except (ValueError, OverflowError):
-        return None, (f'The clock time "{cut(text)}" of the start could not be read.',)

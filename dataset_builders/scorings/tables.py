@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from modeling_sleepvit.errors import HypnogramError
 
-from .scoring_entries import RawScoring, ScoringEntry
-from .scoring_names import cut, listed
-from .scoring_times import Times, read_durations, read_onsets, seconds_or_none
+from .entries import RawScoring, ScoringEntry
+from .names import cut, listed
+from .times import Times, read_durations, read_onsets, seconds_or_none
 
 
 # Names of columns as `_key` writes them; where several occur, the first in this order is read.

@@ -219,13 +219,8 @@ class TestXml:
     def test_nsrr(self, tmp_path):
         scoring = read(tmp_path, NSRR)
         assert scoring.stages.tolist() == ["W", "W", "N1", "N3", "R", "UNS", "UNS"]
-        assert scoring.start == datetime(1985, 1, 1, 22, 30, 15)
-        assert scoring.notes == ("The file tells the time of day alone: the date 1985-01-01 is arbitrary.",)
-
-    def test_nsrr_with_a_date(self, tmp_path):
-        scoring = read(tmp_path, NSRR.replace("00.00.00 22", "24.12.11 22"))
-        assert scoring.start == datetime(2011, 12, 24, 22, 30, 15)
-        assert scoring.notes == ()
+        assert scoring.offset_s == 0
+        assert scoring.start is None, "the onsets count from the first sample; the NSRR moves clocks"
 
     def test_nsrr_with_concepts_of_an_ontology(self, tmp_path):
         events = [("SDO:WakeState", 30), ("SDO:NonRapidEyeMovementSleep-N4", 60), ("SDO:ArousalEvent", 61)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from modeling_sleepvit.errors import HypnogramError
 
-from .scoring_names import cut, is_missing
+from .names import cut, is_missing
 
 
 ARBITRARY_DATE = datetime(1985, 1, 1)

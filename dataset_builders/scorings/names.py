@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from modeling_sleepvit.errors import HypnogramError, SettingError, UnknownStageError
 from modeling_sleepvit.stages import UNSCORED, stage_from_name
 
-from .scoring_entries import ScoringEntry
+from .entries import ScoringEntry
 
 
 CODES = {

@@ -13,11 +13,11 @@ from modeling_sleepvit.errors import HypnogramError, SleepViTError, UnknownStage
 from modeling_sleepvit.hypnogram import EPOCH_SECONDS, FRAME_COLUMNS, Hypnogram
 from modeling_sleepvit.recordings import printable
 
-from .scoring_entries import RawScoring
-from .scoring_formats import LARGEST_SCORING_BYTES, is_edf, read_edf_annotations, read_scoring_xml
-from .scoring_grid import StageSpan, check_epoch_seconds, stages_on_grid
-from .scoring_names import cut, stages_of_entries
-from .scoring_tables import lines_of, read_scoring_table
+from .entries import RawScoring
+from .formats import LARGEST_SCORING_BYTES, is_edf, read_edf_annotations, read_scoring_xml
+from .grid import StageSpan, check_epoch_seconds, stages_on_grid
+from .names import cut, stages_of_entries
+from .tables import lines_of, read_scoring_table
 
 
 _HEAD_CHARACTERS = 4096

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from dataset_builders.scoring_grid import LONGEST_SCORING_S, StageSpan, stages_on_grid
+from dataset_builders.scorings.grid import LONGEST_SCORING_S, StageSpan, stages_on_grid
 from modeling_sleepvit.errors import HypnogramError
 
 
