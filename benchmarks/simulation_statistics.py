@@ -1,6 +1,6 @@
 """Rebuild the statistics of real nights that the simulator of nights draws from.
 
-    python -m benchmarks.simulation_statistics    # writes dataset_builders/simulation_statistics.json
+    python -m benchmarks.simulation_statistics    # writes dataset_builders/simulation/statistics.json
 
 Hypnograms come from all 39 nights of Sleep-EDF-20. Spectra come from the subjects alone that the embedded checkpoint
 learned from, so that nothing of its test subjects gets into a simulated signal.
@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_builders.simulated_hypnograms import hypnogram_statistics
-from dataset_builders.simulated_signals import BAND_EDGES_HZ, log_band_power
+from dataset_builders.simulation.hypnograms import hypnogram_statistics
+from dataset_builders.simulation.signals import BAND_EDGES_HZ, log_band_power
 from modeling_sleepvit.stages import STAGES, stages_from_ids
 from modeling_sleepvit.whole_files import written_whole
 
 
 DATA = Path(os.environ.get("SLEEPVIT_DATA", "../shared/data")) / "sleep-edf-20-5s"
-OUTPUT = Path(__file__).parents[1] / "dataset_builders" / "simulation_statistics.json"
+OUTPUT = Path(__file__).parents[1] / "dataset_builders" / "simulation" / "statistics.json"
 TEST_SUBJECTS = ("SC400", "SC405", "SC410", "SC415")
 SAMPLING_RATE = 100
 N_COMPONENTS = 6

@@ -82,8 +82,12 @@ def write_edf():
     return write
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hub(tmp_path_factory):
-    """A Hub on this machine and fresh processes that use it: `hub.run(("-m", "train_scripts.cli", ...))`."""
+    """A Hub on this machine, shared by all tests: choose repository names that no other test has.
+
+    `hub.run(("-m", "train_scripts.cli", ...))` runs Python in a process whose clients use it, `hub.repos` holds what
+    is there, and `hub.refuse("owner/full/commit", 500, "No room is left")` makes it refuse.
+    """
     with HubForTests(tmp_path_factory.mktemp("hub")) as running:
         yield running

@@ -1,26 +1,28 @@
-"""A process that has imported torch, transformers and datasets, which takes seconds, and forks a child per job."""
+"""A process that imports what takes seconds and then forks a child for every job it reads from stdin.
 
+A job is a line of JSON with the arguments of `be_python`; the answer on stdout is the child's exit code.
+"""
+
+import gc
+import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import sys
 
 
-def serve() -> None:
-    """Import once, then fork a child for every job that stdin names and answer with its exit code."""
-    import datasets  # noqa: F401
-    import transformers  # noqa: F401
-
-    import train_scripts.prepare_dataset  # noqa: F401
-
+def serve(modules: list[str]) -> None:
+    """Import the modules, then do the jobs one after the other."""
+    for module in modules:
+        importlib.import_module(module)
+    gc.freeze()  # or the first collection in every child copies all pages
+    fork = multiprocessing.get_context("fork")
     for line in sys.stdin:
-        job = json.loads(line)
-        child = os.fork()
-        if not child:
-            be_python(**job)
-            return
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        child = fork.Process(target=be_python, kwargs=json.loads(line))
+        child.start()
+        child.join()
+        print(child.exitcode, flush=True)
 
 
 def be_python(argv: list[str], env: dict[str, str], cwd: str, printed: list[str]) -> None:
@@ -32,7 +34,6 @@ def be_python(argv: list[str], env: dict[str, str], cwd: str, printed: list[str]
         cwd: where to run.
         printed: files for stdout and stderr.
     """
-    sys.stdin = open(os.devnull)  # noqa: SIM115
     for stream, path in zip((1, 2), printed):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     os.environ.update(env)
@@ -43,6 +44,7 @@ def be_python(argv: list[str], env: dict[str, str], cwd: str, printed: list[str]
         exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
     elif argv[0] == "-m":
         sys.argv = argv[1:]
+        sys.modules.pop(argv[1], None)  # it may have been imported early
         runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
     else:
         sys.argv = argv
@@ -50,4 +52,4 @@ def be_python(argv: list[str], env: dict[str, str], cwd: str, printed: list[str]
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

@@ -13,7 +13,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from dataset_builders.simulate import simulate_night, write_simulated_night
+from dataset_builders.simulation import simulate_night, write_simulated_night
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.stages import stage_from_name
 from modeling_sleepvit.whole_files import written_whole

@@ -181,7 +181,7 @@ def push(folder: Path, repo: str, is_private: bool) -> None:
                 ignore_patterns=[".*", "*/.*"],  # what file managers leave behind
                 delete_patterns=["data/*", "not_prepared.csv"],
             )
-    # httpx.HTTPError: the Hub refuses or cannot be reached. InvalidURL: HF_ENDPOINT is none. ValueError: the id is none.
+    # HTTPError: the Hub refuses or cannot be reached; InvalidURL: HF_ENDPOINT is none; ValueError: the id is none
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SettingError(f"{folder} is prepared but could not be uploaded to {repo}: {reason}") from error

@@ -8,8 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dataset_builders.simulate import checked_output, simulate_night, write_simulated_night
-from dataset_builders.simulated_channels import DEFAULT_CHANNELS
+from dataset_builders.simulation import DEFAULT_CHANNELS, checked_output, simulate_night, write_simulated_night
 
 from .running import run_script
 

@@ -3,26 +3,26 @@
 The Hub is the one in `tests/hub_server.py`; the nights are noise.
 """
 
-import shutil
+import re
 import socket
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
 
-# Prints the rows of each dataset that is named, loaded whole and streamed.
 LOAD = """
 import json, sys
-from datasets import load_dataset
+import datasets
+datasets.config.TORCH_AVAILABLE = False  # it would be imported for nothing, which takes seconds
 rows = {}
 for name in sys.argv[1:]:
-    (split,) = load_dataset(name)
-    rows[name] = load_dataset(name, split=split).to_list()
-    assert list(load_dataset(name, split=split, streaming=True)) == rows[name], "streaming gives other rows"
+    rows[name] = datasets.load_dataset(name, split="train").to_list()
+    assert list(datasets.load_dataset(name, split="train", streaming=True)) == rows[name], "streaming gives other rows"
 print(json.dumps(rows))
 """
+"""Prints the rows of every dataset that is named, loaded whole and streamed."""
 
 
 def write_night(folder, recording):
@@ -42,12 +42,8 @@ def load_elsewhere(hub, *names):
 
 
 def rows_of(folder):
-    """The rows of a prepared folder, read without any of the libraries under test."""
-    tables = [pd.read_parquet(path) for path in sorted(folder.glob("data/train/*.parquet"))]
-    rows = pd.concat(tables).to_dict("records")
-    for row in rows:
-        row["input_values"] = [[list(map(float, line)) for line in channel] for channel in row["input_values"]]
-    return rows
+    """The rows of a prepared folder, as its files have them."""
+    return [row for path in sorted(folder.glob("data/train/*.parquet")) for row in pq.read_table(path).to_pylist()]
 
 
 def recordings_in(rows):
@@ -88,7 +84,7 @@ def test_it_loads_where_the_package_is_not_installed(hub, pushed):
     rows = load_elsewhere(hub, "owner/nights", str(folder))
     assert rows["owner/nights"] == rows[str(folder)] == rows_of(folder)
     assert len(rows["owner/nights"]) == 8
-    assert hub.run("import dataset_builders", package=False, expect=1).stderr.count("ModuleNotFoundError") == 1
+    assert "ModuleNotFoundError" in hub.run("import modeling_sleepvit", package=False, expect=1).stderr
 
 
 def test_pushing_again_replaces_the_data(hub, tmp_path):
@@ -160,9 +156,9 @@ def test_a_hub_that_refuses_leaves_the_folder_as_it_is(hub, pushed, tmp_path, re
     if refused:
         hub.refuse(*refused)
     folder, _ = pushed
-    outcome = prepare(hub, folder.parent / "nights", folder, repo, expect=2, env={"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    outcome = prepare(hub, folder.parent / "nights", folder, repo, expect=2)
     assert_one_sentence(outcome, folder, tmp_path)
-    assert pd.Series([outcome.stderr]).str.contains(reason).all()
+    assert re.search(reason, outcome.stderr)
 
 
 def test_nobody_is_shown_what_was_to_be_private(hub, pushed, tmp_path):

@@ -1,6 +1,6 @@
 """A SIMULATED night: signals of several channels and their scoring, for demos, tests and benchmarks without data.
 
-Stages and background follow statistics of real nights (`simulation_statistics.json`); waves, artefacts and all
+Stages and background follow statistics of real nights (`statistics.json`); waves, artefacts and all
 channels but Fpz-Cz are textbook assumptions. How well a model stages such a night says nothing about real sleep.
 """
 
@@ -23,16 +23,16 @@ from modeling_sleepvit.recordings import Recording
 from modeling_sleepvit.stages import UNSCORED
 from modeling_sleepvit.whole_files import written_whole
 
-from .simulated_channels import DEFAULT_CHANNELS, EMG_TONE_UV, FRONTAL, Site, site_of
-from .simulated_hypnograms import draw_stages
-from .simulated_signals import (
+from .channels import DEFAULT_CHANNELS, EMG_TONE_UV, FRONTAL, Site, site_of
+from .hypnograms import draw_stages
+from .signals import (
     EPOCH_SECONDS,
     draw_night_offsets,
     draw_spectrum,
     log_band_power,
     shaped_noise,
 )
-from .simulated_waves import arousals, draw_waves, muscle_noise
+from .waves import arousals, draw_waves, muscle_noise
 
 
 START = datetime(2000, 1, 1, 23, 0)
@@ -217,7 +217,7 @@ def checked_output(path: str | Path) -> Path:
 @cache
 def simulation_statistics() -> dict:
     """Load the committed statistics of real nights; see `benchmarks/simulation_statistics.py`."""
-    return json.loads(Path(__file__).with_name("simulation_statistics.json").read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).with_name("statistics.json").read_text(encoding="utf-8"))
 
 
 def _checked_epochs(hours: float) -> int:
@@ -282,7 +282,7 @@ def _background_offsets(
         stages: (n_epochs,) strings of `STAGES`.
         sampling_rate: Hz.
         offsets: (bands,) for each stage of this night.
-        statistics: "spectrum" of `simulation_statistics.json`.
+        statistics: "spectrum" of `statistics.json`.
 
     Returns:
         the offsets, less what the waves add.

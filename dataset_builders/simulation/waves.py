@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from .simulated_signals import EPOCH_SECONDS
+from .signals import EPOCH_SECONDS
 
 
 _WAVES_AT_ONCE = 500

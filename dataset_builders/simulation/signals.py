@@ -52,7 +52,7 @@ def draw_night_offsets(rng: np.random.Generator, statistics: dict) -> dict[str, 
 
     Args:
         rng: source of randomness.
-        statistics: "spectrum" of `simulation_statistics.json`.
+        statistics: "spectrum" of `statistics.json`.
 
     Returns:
         (bands,) for each stage: log10 of a factor of the power.
@@ -69,7 +69,7 @@ def draw_spectrum(
     Args:
         stages: (n_epochs,) strings of `STAGES`.
         rng: source of randomness.
-        statistics: "spectrum" of `simulation_statistics.json`.
+        statistics: "spectrum" of `statistics.json`.
         offsets: (bands,) added to the mean of each stage, log10 of a factor.
 
     Returns:

@@ -1,6 +1,6 @@
 """What each channel of a SIMULATED night sees of the background and of the waves.
 
-Fpz-Cz is measured (see `simulation_statistics.json`). Everything else is a textbook assumption on top of it, rounded
+Fpz-Cz is measured (see `statistics.json`). Everything else is a textbook assumption on top of it, rounded
 to a number: alpha is a posterior rhythm, slow waves and blinks are frontal, spindles central, an EOG sees the eyes and
 some frontal EEG, and the chin is tense in wake, loose in sleep and without tone in R.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from modeling_sleepvit.channels import canonical_channel
 from modeling_sleepvit.errors import SettingError
 
-from .simulated_signals import band_centres_hz
+from .signals import band_centres_hz
 
 
 DEFAULT_CHANNELS = ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal", "EMG submental")

@@ -4,10 +4,10 @@ import edfio
 import numpy as np
 import pytest
 
-from dataset_builders.simulate import simulate_night, simulation_statistics, write_simulated_night
-from dataset_builders.simulated_channels import DEFAULT_CHANNELS
-from dataset_builders.simulated_hypnograms import draw_stages, main_sleep, night_summary
-from dataset_builders.simulated_signals import BAND_EDGES_HZ, log_band_power
+from dataset_builders.simulation import DEFAULT_CHANNELS, simulate_night, write_simulated_night
+from dataset_builders.simulation.hypnograms import draw_stages, main_sleep, night_summary
+from dataset_builders.simulation.night import simulation_statistics
+from dataset_builders.simulation.signals import BAND_EDGES_HZ, log_band_power
 from modeling_sleepvit import read_recording
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.recordings import find_recordings

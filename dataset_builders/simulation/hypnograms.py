@@ -27,7 +27,7 @@ def draw_stages(n_epochs: int, rng: np.random.Generator, statistics: dict) -> np
     Args:
         n_epochs: length of the night in epochs of 30 s, 1 at least.
         rng: source of randomness.
-        statistics: "hypnogram" of `simulation_statistics.json`.
+        statistics: "hypnogram" of `statistics.json`.
 
     Returns:
         (n_epochs,) strings of `STAGES`; one or two epochs are all wake.
