@@ -105,6 +105,18 @@ def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
     ]
 
 
+def is_prepared(folder: str | Path) -> bool:
+    """Tell whether a folder is one that `sleepvit prepare` made.
+
+    Args:
+        folder: any folder.
+
+    Returns:
+        whether it holds such a dataset.
+    """
+    return (Path(folder) / "preparation.json").is_file()
+
+
 def read_prepared_nights(folder: str | Path) -> list[NightRows]:
     """Read a folder that `sleepvit prepare` made, all of its splits.
 

@@ -49,6 +49,11 @@ class Repo:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """Its name among all, as in the address of its page: "owner/model", "datasets/owner/name"."""
+        return self.id if self.kind == "models" else f"{self.kind}/{self.id}"
+
     def commit(self, branch: str, files: dict[str, File], title: str) -> str:
         """Add a commit to a branch and tell its name."""
         sha = hashlib.sha1(f"{self.kind}/{self.id} {len(self.snapshots)}".encode()).hexdigest()
@@ -145,11 +150,6 @@ class Repo:
         siblings = [{"rfilename": path} for path in sorted(self.snapshots[sha])]
         more = {"lastModified": now(), "tags": card.get("tags", []), "cardData": card, "siblings": siblings}
         return {**names, **flags, **named, **more}
-
-
-def key_of(kind: str, id: str) -> str:
-    """Name a repository as its page does: "owner/model", "datasets/owner/name"."""
-    return id if kind == "models" else f"{kind}/{id}"
 
 
 def metadata_of(card: str) -> dict:

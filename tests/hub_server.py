@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .hub_repos import Refused, Repo, key_of, metadata_of, now
+from .hub_repos import Refused, Repo, metadata_of, now
 
 
 _ID = r"(?P<id>[^/]+/[^/]+?)"
@@ -76,8 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {name: values[-1] for name, values in parse_qs(path.query).items()}
         line = f"{self.command} {path.path}"
         if path.path.startswith("/api/repos/"):
-            wanted = json.loads(self.body)
-            line += f" {wanted.get('organization') or self.server.owner}/{wanted['name']}"
+            line += f" {self._wanted().id}"
         try:
             with self.server.lock:
                 self.server.requests.append(line)
@@ -100,8 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if needs_owner and not is_owner:
                     raise Refused(401, "Invalid username or password.")
                 if "id" in found:
-                    key = key_of(found.pop("kind", None) or "models", found.pop("id"))
-                    repo = self.server.repos.get(key)
+                    sought = Repo(found.pop("kind", None) or "models", found.pop("id"))
+                    repo = self.server.repos.get(sought.key)
                     if repo is None or (repo.is_private and not is_owner):
                         raise Refused(404 if is_owner else 401, "Repository not found", "RepoNotFound")
                     found["repo"] = repo
@@ -124,23 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     @_route("POST", "/api/repos/create", owner=True)
     def create(self) -> dict | None:
-        wanted = json.loads(self.body)
-        id = f"{wanted.get('organization') or self.server.owner}/{wanted['name']}"
-        repo = Repo(f"{wanted.get('type') or 'model'}s", id, wanted.get("visibility") == "private")
-        key = key_of(repo.kind, id)
-        answer = {"url": f"{self.server.url}/{key}", "id": id, "name": id}
-        if key in self.server.repos:
+        repo = self._wanted()
+        answer = {"url": f"{self.server.url}/{repo.key}", "id": repo.id, "name": repo.id}
+        if repo.key in self.server.repos:
             answer["error"] = "You already created this repo"
             return self._send(json.dumps(answer).encode(), 409)
         repo.commit("main", {}, "initial commit")
-        self.server.repos[key] = repo
+        self.server.repos[repo.key] = repo
         return answer
 
     @_route("DELETE", "/api/repos/delete", owner=True)
     def delete(self) -> dict:
-        wanted = json.loads(self.body)
-        id = f"{wanted.get('organization') or self.server.owner}/{wanted['name']}"
-        if self.server.repos.pop(key_of(f"{wanted.get('type') or 'model'}s", id), None) is None:
+        if self.server.repos.pop(self._wanted().key, None) is None:
             raise Refused(404, "Repository not found", "RepoNotFound")
         return {}
 
@@ -204,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
     def commit(self, repo: Repo, rev: str) -> dict:
         lines = [json.loads(line) for line in self.body.splitlines()]
         sha = repo.apply(rev, [(line["key"], line["value"]) for line in lines], self.server.stored)
-        return {"commitUrl": f"{self.server.url}/{key_of(repo.kind, repo.id)}/commit/{sha}", "commitOid": sha}
+        return {"commitUrl": f"{self.server.url}/{repo.key}/commit/{sha}", "commitOid": sha}
 
     @_route("GET", rf"{_PAGE}/resolve/{_REV}/(?P<path>.+)")
     def resolve(self, repo: Repo, rev: str, path: str) -> None:
@@ -229,6 +223,12 @@ class _Handler(BaseHTTPRequestHandler):
     def store(self, oid: str) -> None:
         self.server.stored[oid] = self.body
         self._send(b"")
+
+    def _wanted(self) -> Repo:
+        """The repository that is to be created or deleted."""
+        wanted = json.loads(self.body)
+        id = f"{wanted.get('organization') or self.server.owner}/{wanted['name']}"
+        return Repo(f"{wanted.get('type') or 'model'}s", id, wanted.get("visibility") == "private")
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":

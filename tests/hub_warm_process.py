@@ -12,6 +12,9 @@ import runpy
 import sys
 
 
+LONGEST_RUN_S = 300
+
+
 def serve(modules: list[str]) -> None:
     """Import the modules, then do the jobs one after the other."""
     for module in modules:
@@ -21,7 +24,10 @@ def serve(modules: list[str]) -> None:
     for line in sys.stdin:
         child = fork.Process(target=be_python, kwargs=json.loads(line))
         child.start()
-        child.join()
+        child.join(LONGEST_RUN_S)
+        if child.is_alive():
+            child.kill()
+            child.join()
         print(child.exitcode, flush=True)
 
 

@@ -8,7 +8,6 @@ interruption, it goes on from the last checkpoint in `output_dir`.
 
 import logging
 import sys
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,14 @@ from transformers import Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from dataset_builders.night_rows import NightRows
-from dataset_builders.npz_nights import list_subjects, read_npz_nights
 from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
-from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit import SleepViTForAudioClassification
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.metrics_sleepvit import staging_metrics
 
 from .running import run_script
+from .training_nights import make_feature_extractor, read_splits
 from .training_settings import (
-    DataArguments,
     StagingModel,
     make_augmentation,
     make_model,
@@ -49,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_seed(training_args.seed)
 
-    feature_extractor = make_feature_extractor(model_args.feature_extractor, data_args)
+    feature_extractor = make_feature_extractor(model_args, data_args)
     train_nights, validation_nights = read_splits(data_args, feature_extractor)
     model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation)
     check_fit(model, train_nights[0])
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     def dataset_of(nights: list[NightRows], **training_only) -> SingleEpochs | EpochSequences | None:
         if not nights:
             return None
-        if model_args.single_epoch:
+        if isinstance(model, SleepViTForAudioClassification):
             return SingleEpochs(nights, training_only.get("transform"))
         if model.config.label_mode == "center":
             return CenterSequences(nights, model.config.sequence_length, training_only.get("transform"))
@@ -84,65 +82,6 @@ def main(argv: list[str] | None = None) -> None:
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
     trainer.save_state()
-
-
-def read_splits(
-    data_args: DataArguments, feature_extractor: SleepViTFeatureExtractor
-) -> tuple[list[NightRows], list[NightRows]]:
-    """Read the nights to learn from and to watch; no subject is in both, and test subjects are in neither.
-
-    Args:
-        data_args: the data settings.
-        feature_extractor: prepares the epochs.
-
-    Returns:
-        training nights and validation nights.
-
-    Raises:
-        SettingError: a subject is named twice or nobody is left to learn from.
-        DatasetError: the folder or a file in it cannot be used.
-    """
-    for name, subjects in (("test", data_args.test_subjects), ("validation", data_args.validation_subjects)):
-        if isinstance(subjects, str):
-            raise SettingError(f"{name}_subjects must be a list of names, found the text {subjects!r}.")
-    everybody = list_subjects(data_args.data_dir)
-    test_and_validation = {*data_args.test_subjects, *data_args.validation_subjects}
-    if everybody and (unknown := sorted(test_and_validation - set(everybody))):
-        # a misspelt test subject would be learned from in silence
-        raise SettingError(f"{data_args.data_dir}: no night of the subjects {', '.join(unknown)}; check their names.")
-    if len(test_and_validation) < len(data_args.test_subjects) + len(data_args.validation_subjects):
-        raise SettingError("test_subjects and validation_subjects name a subject twice; each may stand once.")
-    train_subjects = [subject for subject in everybody if subject not in test_and_validation]
-    nights = read_npz_nights(data_args.data_dir, feature_extractor, [*train_subjects, *data_args.validation_subjects])
-    train_nights = [night for night in nights if night.subject in train_subjects]
-    if not train_nights:
-        raise SettingError(f"{data_args.data_dir}: all subjects are left out, so nobody is left to learn from.")
-    return train_nights, [night for night in nights if night.subject in data_args.validation_subjects]
-
-
-def make_feature_extractor(settings: dict, data_args: DataArguments) -> SleepViTFeatureExtractor:
-    """Make the feature extractor, and let it learn the profile of the training nights where its scaling needs one.
-
-    Args:
-        settings: arguments of `SleepViTFeatureExtractor`.
-        data_args: the data settings; validation and test subjects add nothing to the profile.
-
-    Returns:
-        the feature extractor.
-
-    Raises:
-        SettingError: an argument is unknown or its value cannot be used, or as `read_splits` raises it.
-    """
-    if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
-        raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
-    try:
-        feature_extractor = SleepViTFeatureExtractor(**settings)
-    except (ValueError, TypeError) as error:
-        raise SettingError(f"feature_extractor: {error}") from error
-    if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
-        unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
-        feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
-    return feature_extractor
 
 
 def first_logits(outputs, labels) -> np.ndarray:

@@ -15,6 +15,7 @@ from modeling_sleepvit import (
     SleepViTSequenceConfig,
 )
 from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 
@@ -28,6 +29,9 @@ StagingModel = SleepViTForAudioClassification | SleepViTForAudioFrameClassificat
 class ModelArguments:
     """Which model is trained."""
 
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "Checkpoint to go on from (folder or Hub id); None begins with fresh weights."}
+    )
     model: dict = field(
         default_factory=dict,
         metadata={"help": "Fields of SleepViTSequenceConfig, or of SleepViTConfig for the single-epoch model."},
@@ -42,7 +46,11 @@ class ModelArguments:
 class DataArguments:
     """Which nights are learned from, watched and left out."""
 
-    data_dir: str = field(metadata={"help": "Folder of npz nights."})
+    data_dir: str = field(metadata={"help": "Folder that sleepvit prepare made, or one of npz nights."})
+    splits: str | None = field(
+        default=None, metadata={"help": "JSON file of splits by subject, in the place of the two lists."}
+    )
+    fold: str | None = field(default=None, metadata={"help": "Which of the splits in the file; None takes the first."})
     test_subjects: list[str] = field(
         default_factory=list, metadata={"help": "Subjects that take no part: neither learned from nor watched."}
     )
@@ -77,10 +85,8 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         raise SettingError(f"{path}: expected a JSON file of settings, found: {error}.") from error
 
 
-def make_model(
-    model_args: ModelArguments,
-) -> StagingModel:
-    """Make the model that the settings describe, with fresh weights.
+def make_model(model_args: ModelArguments) -> StagingModel:
+    """Make the model that the settings describe, with fresh weights, or load the one to go on from.
 
     Args:
         model_args: the model settings.
@@ -90,7 +96,14 @@ def make_model(
 
     Raises:
         SettingError: a field is unknown or its value cannot be used.
+        CheckpointError: there is no such checkpoint to go on from.
     """
+    if model_args.model_name_or_path is not None:
+        if model_args.model or model_args.single_epoch:
+            raise SettingError(
+                f"model: {model_args.model_name_or_path} brings its own; leave model and single_epoch out."
+            )
+        return load_stager(model_args.model_name_or_path).model
     config_class = SleepViTConfig if model_args.single_epoch else SleepViTSequenceConfig
     try:
         refuse_unknown(config_class, model_args.model)

@@ -33,7 +33,7 @@ def npz_nights(tmp_path):
 
 @pytest.fixture
 def cohort(tmp_path, write_edf):
-    """Four recordings of five minutes; the scoring of the second is too long, the third has none, the fourth is cut."""
+    """Four recordings: the scoring of the second is too long, the third has none, the fourth is cut off."""
     folder = tmp_path / "cohort"
     folder.mkdir()
     for stem, stages in (("S1", "W 1 2 3 R"), ("S2", "2 " * 30), ("S3", None), ("S4", "W 2")):

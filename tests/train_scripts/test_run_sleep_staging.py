@@ -9,12 +9,14 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioFrameClassification
 
 from dataset_builders.npz_nights import read_npz_nights
-from modeling_sleepvit import SleepViTFeatureExtractor
+from dataset_builders.splits import Splits
+from modeling_sleepvit import SleepViTFeatureExtractor, embedded_checkpoint
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.stager import load_stager
 from train_scripts import evaluate_checkpoint
 from train_scripts.cli import main
-from train_scripts.run_sleep_staging import DataArguments, read_splits
+from train_scripts.training_nights import read_splits
+from train_scripts.training_settings import DataArguments
 
 from ..conftest import TINY
 
@@ -190,3 +192,67 @@ def test_a_missing_or_broken_settings_file_ends_with_one_line(tmp_path, capsys):
     (tmp_path / "broken.json").write_text("{")
     assert main(["train", str(tmp_path / "broken.json")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 2
+
+
+class TestPreparedDatasets:
+    """Training on what `sleepvit prepare` made."""
+
+    @pytest.fixture
+    def prepared(self, simulated_nights, tiny_checkpoints, tmp_path):
+        arguments = ["--fractions", "0.34,0.33,0.33", "--model", str(tiny_checkpoints["sequence"])]
+        assert main(["prepare", "npz", str(simulated_nights), "--output", str(tmp_path / "prepared"), *arguments]) == 0
+        return tmp_path / "prepared"
+
+    @pytest.fixture
+    def fine_tuning(self, settings, prepared, tiny_checkpoints):
+        """A checkpoint, a prepared dataset and its splits: nothing else need be said."""
+        without = ("model", "test_subjects", "validation_subjects")
+        settings = {name: value for name, value in settings.items() if name not in without}
+        return settings | {
+            "data_dir": str(prepared),
+            "splits": str(prepared / "splits.json"),
+            "model_name_or_path": str(tiny_checkpoints["sequence"]),
+            "num_train_epochs": 1,
+        }
+
+    def run(self, settings, tmp_path):
+        path = tmp_path / "settings.json"
+        path.write_text(json.dumps(settings))
+        return main(["train", str(path)])
+
+    def test_a_checkpoint_is_fine_tuned_on_a_prepared_dataset(self, fine_tuning, tmp_path, tiny_checkpoints):
+        assert self.run(fine_tuning, tmp_path) == 0
+        tuned, begun_with = load_stager(tmp_path / "run"), load_stager(tiny_checkpoints["sequence"])
+        assert tuned.feature_extractor.to_dict() == begun_with.feature_extractor.to_dict()
+        assert tuned.model.config.sequence_length == begun_with.model.config.sequence_length
+        moved = [
+            float((after - before).detach().abs().max())
+            for after, before in zip(tuned.model.parameters(), begun_with.model.parameters(), strict=True)
+        ]
+        assert 0 < max(moved) < 1, "the weights are not those of the checkpoint, moved"
+
+    def test_validation_and_test_subjects_are_those_of_the_file(self, fine_tuning, prepared):
+        data_args = DataArguments(data_dir=str(prepared), splits=str(prepared / "splits.json"))
+        train, validation = read_splits(data_args, SleepViTFeatureExtractor())
+        (split,) = Splits.from_json(prepared / "splits.json")
+        assert {night.subject for night in train} == set(split.train)
+        assert {night.subject for night in validation} == set(split.validation)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"model": {"hidden_size": 8}}, "brings its own; leave model and single_epoch out"),
+            ({"feature_extractor": {"clip_at": 3.0}}, "feature_extractor: "),
+            ({"model_name_or_path": None, "feature_extractor": {"clip_at": 3.0}}, "prepared brings its own"),
+            ({"model_name_or_path": "nowhere"}, "nowhere: no such folder here"),
+            ({"test_subjects": ["SC400"]}, "splits and lists of subjects: expected one of them, found both"),
+            ({"fold": "fold-09"}, "fold-09"),
+        ],
+    )
+    def test_settings_that_contradict(self, fine_tuning, tmp_path, capsys, change, message):
+        assert self.run(fine_tuning | change, tmp_path) == 2
+        assert message in capsys.readouterr().err
+
+    def test_rows_of_another_extractor_are_refused(self, fine_tuning, tmp_path, capsys):
+        assert self.run(fine_tuning | {"model_name_or_path": embedded_checkpoint()}, tmp_path) == 2
+        assert "were not made by the feature extractor of" in capsys.readouterr().err

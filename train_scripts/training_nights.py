@@ -1,0 +1,102 @@
+"""The nights that a training learns from and watches: npz nights or a prepared dataset, no subject on two sides."""
+
+from inspect import signature
+
+from dataset_builders.night_rows import NightRows
+from dataset_builders.npz_nights import list_subjects, read_npz_nights
+from dataset_builders.prepared_nights import is_prepared, read_prepared_nights
+from dataset_builders.splits import Splits
+from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.stager import folder_or_id
+
+from .training_settings import DataArguments, ModelArguments
+
+
+def read_splits(
+    data_args: DataArguments, feature_extractor: SleepViTFeatureExtractor
+) -> tuple[list[NightRows], list[NightRows]]:
+    """Read the nights to learn from and to watch; no subject is in both, and test subjects are in neither.
+
+    Args:
+        data_args: the data settings.
+        feature_extractor: prepares the epochs of npz nights; those of a prepared dataset are prepared already.
+
+    Returns:
+        training nights and validation nights.
+
+    Raises:
+        SettingError: a subject is named twice or nobody is left to learn from.
+        DatasetError: the folder or a file in it cannot be used, or the splits do not know a subject.
+    """
+    folder = data_args.data_dir
+    prepared = read_prepared_nights(folder) if is_prepared(folder) else None
+    everybody = list_subjects(folder) if prepared is None else sorted({night.subject for night in prepared})
+    validation_subjects, test_subjects = _left_out(data_args, everybody)
+    train_subjects = [subject for subject in everybody if subject not in {*validation_subjects, *test_subjects}]
+    nights = prepared or read_npz_nights(folder, feature_extractor, [*train_subjects, *validation_subjects])
+    train_nights = [night for night in nights if night.subject in train_subjects]
+    if not train_nights:
+        raise SettingError(f"{folder}: all subjects are left out, so nobody is left to learn from.")
+    return train_nights, [night for night in nights if night.subject in validation_subjects]
+
+
+def make_feature_extractor(model_args: ModelArguments, data_args: DataArguments) -> SleepViTFeatureExtractor:
+    """Find or make the feature extractor, and let it learn the profile of the training nights where it needs one.
+
+    Args:
+        model_args: the model settings: a checkpoint to go on from brings its extractor along.
+        data_args: the data settings: a prepared dataset has its extractor beside it. Validation and test subjects add
+            nothing to a profile.
+
+    Returns:
+        the feature extractor.
+
+    Raises:
+        SettingError: an argument is unknown or its value cannot be used, or the rows of a prepared dataset are not
+            those that the checkpoint reads.
+    """
+    settings, checkpoint, folder = model_args.feature_extractor, model_args.model_name_or_path, data_args.data_dir
+    saved_in = [place for place in (checkpoint, folder if is_prepared(folder) else None) if place]
+    if saved_in and settings:
+        raise SettingError(f"feature_extractor: {saved_in[0]} brings its own; leave this setting out.")
+    if saved_in:
+        extractors = [SleepViTFeatureExtractor.from_pretrained(folder_or_id(place)) for place in saved_in]
+        if extractors[0].to_dict() != extractors[-1].to_dict():
+            raise SettingError(
+                f"{folder}: its rows were not made by the feature extractor of {checkpoint}; prepare them with "
+                f"sleepvit prepare --model {checkpoint}."
+            )
+        return extractors[0]
+    if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
+        raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
+    try:
+        feature_extractor = SleepViTFeatureExtractor(**settings)
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"feature_extractor: {error}") from error
+    if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
+        unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
+        feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
+    return feature_extractor
+
+
+def _left_out(data_args: DataArguments, everybody: list[str]) -> tuple[list[str], list[str]]:
+    """The subjects to watch and those that take no part, from the settings or from a file of splits."""
+    named = {"test": data_args.test_subjects, "validation": data_args.validation_subjects}
+    if data_args.splits is not None:
+        if any(named.values()):
+            raise SettingError("splits and lists of subjects: expected one of them, found both.")
+        splits = Splits.from_json(data_args.splits)
+        split = splits.splits[0] if data_args.fold is None else splits.named(data_args.fold)
+        split.parts_of(everybody)  # who is in no part would be learned from in silence
+        return list(split.validation), list(split.test)
+    for name, subjects in named.items():
+        if isinstance(subjects, str):
+            raise SettingError(f"{name}_subjects must be a list of names, found the text {subjects!r}.")
+    left_out = [*named["test"], *named["validation"]]
+    if everybody and (unknown := sorted(set(left_out) - set(everybody))):
+        # a misspelt test subject would be learned from in silence
+        raise SettingError(f"{data_args.data_dir}: no night of the subjects {', '.join(unknown)}; check their names.")
+    if len(set(left_out)) < len(left_out):
+        raise SettingError("test_subjects and validation_subjects name a subject twice; each may stand once.")
+    return named["validation"], named["test"]
