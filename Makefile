@@ -24,6 +24,7 @@ bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.staging_speed
 	$(BIN)/python -m benchmarks.holdout
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.prepare
 
 # Fill cards and README from the committed metrics files.
 cards: .venv/.installed-test

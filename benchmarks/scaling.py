@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dataset_builders.markdown_tables import markdown_table
 from dataset_builders.npz_nights import read_npz_nights
-from model_cards.build_cards import with_figures, write_text
+from model_cards.build_cards import fill_in
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import stage_from_name
@@ -38,8 +39,7 @@ def main(argv: list[str]) -> None:
     if argv:
         write_metrics({name: measure(folder) for name, folder in (word.split("=", 1) for word in argv)}, RESULTS)
     figures = table(json.loads(RESULTS.read_text(encoding="utf-8")))
-    readme = Path(__file__).parent / "README.md"
-    write_text(readme, with_figures(readme.read_text(encoding="utf-8"), figures))
+    fill_in(Path(__file__).parent / "README.md", "scaling", figures)
     print(figures)
 
 
@@ -72,17 +72,22 @@ def table(results: dict) -> str:
     Returns:
         the table.
     """
-    lines = [
-        "| scaling | validation: epochs | accuracy | macro-F1 | kappa | wakeful sample: epochs | accuracy | kappa |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name, result in results.items():
         nights, sample = result["validation_nights"], result["wakeful_sample"]
-        lines.append(
-            f"| {name} | {nights['n_epochs']:,} | {100 * nights['accuracy']:.1f} | {100 * nights['macro_f1']:.1f} | "
-            f"{nights['kappa']:.3f} | {sample['n_epochs']} | {100 * sample['accuracy']:.1f} | {sample['kappa']:.3f} |"
+        rows.append(
+            {
+                "scaling": name,
+                "validation: epochs": nights["n_epochs"],
+                "accuracy": f"{100 * nights['accuracy']:.1f}",
+                "macro-F1": f"{100 * nights['macro_f1']:.1f}",
+                "kappa": f"{nights['kappa']:.3f}",
+                "wakeful sample: epochs": sample["n_epochs"],
+                "its accuracy": f"{100 * sample['accuracy']:.1f}",
+                "its kappa": f"{sample['kappa']:.3f}",
+            }
         )
-    return "\n".join(lines)
+    return markdown_table(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 
+from .markdown_tables import markdown_table
 from .nights_builder import NightsBuilder
 
 
@@ -74,7 +75,7 @@ def write_card(
             }
         ],
     )
-    by_subject = recordings.groupby("subject", as_index=False)[[*STAGES, "n_scored"]].sum()
+    by_subject = counts_by(recordings, "subject")
     card = DatasetCard.from_template(
         card_data,
         template_path=str(TEMPLATE),
@@ -94,8 +95,10 @@ def write_card(
         n_scored=int(recordings["n_scored"].sum()),
         n_not_prepared=n_not_prepared,
         splits=config.parts,
-        stage_table=_markdown(recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()),
-        subject_table=_markdown(by_subject) if len(by_subject) <= MOST_SUBJECTS_LISTED else "",
+        stage_table=markdown_table(
+            recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()
+        ),
+        subject_table=markdown_table(by_subject) if len(by_subject) <= MOST_SUBJECTS_LISTED else "",
         licence=LICENCES.get(config.licence, config.licence),
         citation=config.citation,
         repo=repo,
@@ -114,8 +117,15 @@ def _name(builder: NightsBuilder) -> str:
     return f"{builder.config.name} for SleepViT"
 
 
-def _markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(object).values.tolist()]
-    return "\n".join(
-        f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else str(cell) for cell in line)} |" for line in lines
-    )
+def counts_by(recordings: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Sum the scored epochs of recordings up.
+
+    Args:
+        recordings: as `table_of_recordings` gives it.
+        column: "subject" or "split".
+
+    Returns:
+        one row per subject or split, in the order of the recordings: a count per stage, and all of them.
+    """
+    sums = recordings.groupby(column, sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()
+    return sums.rename(columns={"n_scored": "all"})

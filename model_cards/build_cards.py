@@ -7,9 +7,11 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
+from dataset_builders.markdown_tables import markdown_table
 from modeling_sleepvit.embedded import DEFAULT_CHECKPOINT, embedded_checkpoint
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
@@ -19,7 +21,6 @@ from train_scripts.running import run_script
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
-BEGIN, END = "<!-- figures: begin, made by the package -->", "<!-- figures: end -->"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,9 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     for path in (Path(embedded_checkpoint()) / "README.md", PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md"):
         write_text(path, card)
     readme = PROJECT / "README.md"
-    write_text(
-        readme, with_figures(readme.read_text(encoding="utf-8"), f"{figures_table(metrics)}\n\n{metrics['protocol']}")
-    )
+    fill_in(readme, "holdout", f"{figures_table(metrics)}\n\n{metrics['protocol']}")
 
 
 def checkpoint_card(name: str, metrics: dict) -> str:
@@ -76,31 +75,34 @@ def figures_table(metrics: dict) -> str:
     Returns:
         the table, accuracy and F1 in percent.
     """
-    names = ["subjects", "nights", "epochs", "accuracy", "macro-F1", "kappa", *(f"F1 {stage}" for stage in STAGES)]
-    values = [
-        str(len(metrics["subjects"])),
-        str(metrics["n_recordings"]),
-        f"{metrics['n_epochs']:,}",
-        f"{100 * metrics['accuracy']:.1f}",
-        f"{100 * metrics['macro_f1']:.1f}",
-        f"{metrics['kappa']:.3f}",
-        *(f"{100 * metrics[f'f1_{stage}']:.1f}" for stage in STAGES),
-    ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), values))
+    row = {
+        "subjects": len(metrics["subjects"]),
+        "nights": metrics["n_recordings"],
+        "epochs": metrics["n_epochs"],
+        "accuracy": f"{100 * metrics['accuracy']:.1f}",
+        "macro-F1": f"{100 * metrics['macro_f1']:.1f}",
+        "kappa": f"{metrics['kappa']:.3f}",
+        **{f"F1 {stage}": f"{100 * metrics[f'f1_{stage}']:.1f}" for stage in STAGES},
+    }
+    return markdown_table(pd.DataFrame([row]))
 
 
-def with_figures(text: str, figures: str) -> str:
-    """Replace what stands between the two marks of a README.
+def fill_in(path: Path, name: str, figures: str) -> None:
+    """Replace what stands between two marks of a Markdown file.
 
     Args:
-        text: holds both marks.
-        figures: goes between them.
-
-    Returns:
-        the new text.
+        path: the file, which holds the marks of `figures_marks`.
+        name: of the figures.
+        figures: goes between the marks.
     """
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{figures}\n{END}{rest.split(END)[1]}"
+    begin, end = figures_marks(name)
+    before, rest = path.read_text(encoding="utf-8").split(begin)
+    write_text(path, f"{before}{begin}\n{figures}\n{end}{rest.split(end)[1]}")
+
+
+def figures_marks(name: str) -> tuple[str, str]:
+    """Tell between which comments figures stand that nobody types."""
+    return f"<!-- figures of {name}: begin, made by the package -->", f"<!-- figures of {name}: end -->"
 
 
 def template(name: str):

@@ -269,7 +269,8 @@ def _recording(
 
     def load_uv(index: int) -> np.ndarray:
         try:
-            return opened.load(index) * (uv_per_unit(opened.channels[index].unit) or 1.0)
+            signal, factor = opened.load(index), uv_per_unit(opened.channels[index].unit) or 1.0
+            return signal if factor == 1.0 else signal * factor  # a night is large: no copy of it for nothing
         # Any exception of the libraries that decode the samples means one thing to the user.
         except Exception as error:
             label = opened.channels[index].label
@@ -299,7 +300,8 @@ def _amplitude_notes(recording: Recording) -> tuple[str, ...]:
     """Say where a signal is too small or too large for EEG in uV, as after a wrong unit: 1e3 or 1e6 too much."""
     notes = []
     for name, signal in zip(recording.channel_names, recording.signals):
-        thinned = signal[np.isfinite(signal)][:: max(1, signal.size // 100_000)]
+        thinned = signal[:: max(1, signal.size // 100_000)]
+        thinned = thinned[np.isfinite(thinned)]
         typical_uv = float(np.median(np.abs(thinned - np.median(thinned)))) if thinned.size else 0.0
         if typical_uv and not 0.1 < typical_uv < 2000:
             notes.append(

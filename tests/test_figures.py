@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from model_cards.build_cards import BEGIN, END, checkpoint_card, figures_table
+from benchmarks import prepare, scaling
+from model_cards.build_cards import checkpoint_card, figures_marks, figures_table
 from modeling_sleepvit import (
     SleepViTConfig,
     SleepViTForAudioClassification,
@@ -35,8 +36,15 @@ def test_the_metrics_are_those_of_the_published_predictions(metrics):
 
 
 def test_the_readme_shows_them(metrics):
-    readme = (PROJECT / "README.md").read_text()
-    assert figures_table(metrics) in readme.split(BEGIN)[1].split(END)[0]
+    begin, end = figures_marks("holdout")
+    assert figures_table(metrics) in (PROJECT / "README.md").read_text().split(begin)[1].split(end)[0]
+
+
+@pytest.mark.parametrize(("name", "table"), [("scaling", scaling.table), ("prepare", prepare.tables)])
+def test_the_tables_of_the_benchmarks_are_those_of_their_results(name, table):
+    begin, end = figures_marks(name)
+    results = json.loads((PROJECT / "benchmarks" / "results" / f"{name}.json").read_text())
+    assert (PROJECT / "benchmarks" / "README.md").read_text().split(begin)[1].split(end)[0].strip() == table(results)
 
 
 def test_the_cards_are_what_the_builder_makes(metrics):
