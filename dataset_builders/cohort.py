@@ -91,6 +91,15 @@ class Cohort(NightsBuilder):
             for path, name in distinct_names(recordings).items()
         ]
 
+    def remarks(self) -> list[str]:
+        """Warn where nobody has said which recordings are of one person."""
+        if any(night.subject != night.recording for night in self.nights()):
+            return []
+        return [
+            "Every recording counts as a person of its own: where somebody has two nights, name the subjects by "
+            "--subject-pattern or a table, or splits will leak."
+        ]
+
     def _subject(self, path: Path, name: str) -> str:
         pattern = self.config.subject_pattern
         return name if pattern is None else subject_of(path.relative_to(self.config.folder), pattern)

@@ -10,6 +10,7 @@ from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 
 from .markdown_tables import markdown_table
+from .night_files import notes_of_night
 from .nights_builder import NightsBuilder
 
 
@@ -30,7 +31,8 @@ def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
         files: split by Parquet file.
 
     Returns:
-        one row per recording: `recording`, `subject`, `split`, `n_epochs`, `n_scored` and one count per stage.
+        one row per recording: `recording`, `subject`, `split`, `n_epochs`, `n_scored`, one count per stage, and `notes`
+        on what was chosen, dropped or guessed.
     """
     rows = []
     for path, split in files.items():
@@ -44,6 +46,7 @@ def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
                 "n_epochs": len(night),
                 "n_scored": len(labels),
                 **{stage: int((labels == index).sum()) for index, stage in enumerate(STAGES)},
+                "notes": " ".join(notes_of_night(path)),
             }
         )
     return pd.DataFrame(rows)
@@ -95,6 +98,7 @@ def write_card(
         n_scored=int(recordings["n_scored"].sum()),
         n_not_prepared=n_not_prepared,
         splits=config.parts,
+        remarks=builder.remarks(),
         stage_table=markdown_table(
             recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()
         ),

@@ -28,6 +28,7 @@ UNSCORED_LABEL = -1
 """The `label` of rows that are not scored: `ClassLabel` knows no -100. Their `scored` is False."""
 
 _SOURCES_KEY = b"sleepvit_sources"
+_NOTES_KEY = b"sleepvit_notes"
 
 
 class Night(Protocol):
@@ -136,12 +137,26 @@ def prepare_night(night: Night, settings: NightSettings, path: Path) -> bool:
     if is_current(night, path):
         return False
     path.unlink(missing_ok=True)
-    table = table_of_night(night.read(settings))
-    table = table.replace_schema_metadata({**table.schema.metadata, _SOURCES_KEY: _sources(night)})
+    rows = night.read(settings)
+    table = table_of_night(rows)
+    about = {_SOURCES_KEY: _sources(night), _NOTES_KEY: json.dumps(rows.notes).encode()}
+    table = table.replace_schema_metadata({**table.schema.metadata, **about})
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         pq.write_table(table, partial, use_dictionary=["subject", "recording"], compression="zstd")
     return True
+
+
+def notes_of_night(path: Path) -> list[str]:
+    """Read the notes of a prepared night: what was chosen, dropped or guessed when it was read.
+
+    Args:
+        path: its Parquet file.
+
+    Returns:
+        sentences.
+    """
+    return json.loads(pq.read_schema(path).metadata.get(_NOTES_KEY, b"[]"))
 
 
 def prepare_nights(

@@ -134,6 +134,10 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
             DatasetError: what the protocol needs is not there.
         """
 
+    def remarks(self) -> list[str]:
+        """Say in sentences what whoever uses the dataset should know about it."""
+        return []
+
     def strata(self) -> dict[str, str] | None:
         """Tell age and sex by subject, for splits that share them out evenly; None where the source does not tell."""
         return None

@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
             f"{args.output}: {recordings['n_scored'].sum():,} scored epochs of {len(recordings)} recordings, "
             f"{recordings['subject'].nunique()} subjects"
         )
+    for remark in builder.remarks():
+        print(f"note: {remark}")
     for failure in prepared.failed:
         report_error(f"{failure.recording} was not prepared: {failure.reason}")
     if args.push and len(recordings):

@@ -62,6 +62,13 @@ def test_the_card_tells_what_is_in_it(cohort, tmp_path):
     assert "| P3 | 4 | 2 | 6 | 2 | 2 | 16 |" in card
     assert "first" not in card.split("## Columns")[0].split("## Protocol")[0], "the epochs are whole"
     assert prepared.recordings["n_scored"].tolist() == [8] * 8
+    assert prepared.recordings["notes"].str.contains("No channel was named: Fpz-Cz was read").all()
+    assert "| note |" not in card
+
+
+def test_a_cohort_whose_subjects_nobody_named_says_so(cohort, tmp_path):
+    prepare_folder(make(cohort, subject_pattern=None), tmp_path / "out")
+    assert "| note | Every recording counts as a person of its own" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("stop_at", [1, 5])
