@@ -31,8 +31,8 @@ def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
         files: split by Parquet file.
 
     Returns:
-        one row per recording: `recording`, `subject`, `split`, `n_epochs`, `n_scored`, one count per stage, and `notes`
-        on what was chosen, dropped or guessed.
+        one row per recording: `recording`, `subject`, `split`, `n_epochs`, `n_scored`, one count per stage, and
+        `notes` on what was chosen, dropped or guessed.
     """
     rows = []
     for path, split in files.items():

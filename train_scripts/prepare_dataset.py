@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.utils import httpx
+from huggingface_hub.utils import httpx, validate_repo_id
 
 from dataset_builders.cohort import Cohort
 from dataset_builders.night_rows import TRIM_RULES
@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse_arguments(argv)
     builder = make_builder(args)
+    if args.push:
+        check_push(args.push, args.private, builder)  # before the work, not after it
     splits = choose_splits(args, builder)
     prepared = prepare_folder(builder, args.output, splits, args.fold, num_proc=args.num_proc, repo=args.push)
     recordings = prepared.recordings
@@ -157,6 +159,28 @@ def choose_splits(args: argparse.Namespace, builder: NightsBuilder) -> Splits | 
             [night.subject for night in builder.nights()], args.fractions, seed=args.seed, strata=builder.strata()
         )
     return None
+
+
+def check_push(repo: str, is_private: bool, builder: NightsBuilder) -> None:
+    """Refuse an upload that cannot or must not be.
+
+    Args:
+        repo: id on the Hub.
+        is_private: whether it will be private.
+        builder: knows whether the source forbids passing its data on.
+
+    Raises:
+        SettingError: the id is none, or the data may not be shown to everybody.
+    """
+    try:
+        validate_repo_id(repo)
+    except ValueError as error:
+        raise SettingError(f"--push {repo}: expected an id on the Hub (owner/name): {error}") from error
+    if builder.config.licence == "other" and not is_private:
+        raise SettingError(
+            f"--push {repo}: the data use agreement of {builder.config.name} forbids passing the data on; add --private "
+            "and give nobody access who has not signed it, or leave --push out."
+        )
 
 
 def push(folder: Path, repo: str, is_private: bool) -> None:

@@ -114,6 +114,7 @@ def test_the_extractor_of_a_checkpoint_makes_the_rows(prepare, npz_nights, tiny_
         (("--subjects", "SC499"), "expected the subjects SC499, found none of that name"),
         (("--fractions", "0.9,0.9,0.2"), "expected fractions that sum to 1"),
         (("--splits", "nowhere.json"), "nowhere.json"),
+        (("--push", "a/b/c"), "--push a/b/c: expected an id on the Hub (owner/name)"),
         (("--subject-pattern", "("), "the subject pattern '(' cannot be used"),
     ],
 )
@@ -132,3 +133,11 @@ def test_arguments_that_make_no_sense_end_with_usage(prepare, arguments):
     with pytest.raises(SystemExit) as error:
         prepare(*arguments)
     assert error.value.code == 2
+
+
+def test_data_that_may_not_be_passed_on_are_not_shown_to_everybody(prepare, tmp_path):
+    (tmp_path / "shhs" / "polysomnography" / "edfs").mkdir(parents=True)
+    code, _, err, folder = prepare("shhs1", tmp_path / "shhs", "--push", "owner/shhs")
+    assert code == 2
+    assert "the data use agreement of shhs1 forbids passing the data on; add --private" in err
+    assert not folder.exists()

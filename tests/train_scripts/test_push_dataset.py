@@ -149,12 +149,10 @@ def assert_one_sentence(outcome, folder, tmp_path):
         ("clinic/nights", ("create clinic", 403, "You have no right to create here."), "403 .*You have no right"),
         ("owner/broken", ("create owner/broken", 500, "Internal error"), "500 .*Internal error"),
         ("owner/full", ("owner/full/commit", 500, "No room is left"), "500 .*No room is left"),
-        ("a/b/c", None, "Repo id must be in the form"),
     ],
 )
 def test_a_hub_that_refuses_leaves_the_folder_as_it_is(hub, pushed, tmp_path, repo, refused, reason):
-    if refused:
-        hub.refuse(*refused)
+    hub.refuse(*refused)
     folder, _ = pushed
     outcome = prepare(hub, folder.parent / "nights", folder, repo, expect=2)
     assert_one_sentence(outcome, folder, tmp_path)
