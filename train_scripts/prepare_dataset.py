@@ -178,7 +178,7 @@ def check_push(repo: str, is_private: bool, builder: NightsBuilder) -> None:
         raise SettingError(f"--push {repo}: expected an id on the Hub (owner/name): {error}") from error
     if builder.config.licence == "other" and not is_private:
         raise SettingError(
-            f"--push {repo}: the data use agreement of {builder.config.name} forbids passing the data on; add --private "
+            f"--push {repo}: the data use agreement of {builder.config.name} forbids passing data on; add --private "
             "and give nobody access who has not signed it, or leave --push out."
         )
 

@@ -139,5 +139,5 @@ def test_data_that_may_not_be_passed_on_are_not_shown_to_everybody(prepare, tmp_
     (tmp_path / "shhs" / "polysomnography" / "edfs").mkdir(parents=True)
     code, _, err, folder = prepare("shhs1", tmp_path / "shhs", "--push", "owner/shhs")
     assert code == 2
-    assert "the data use agreement of shhs1 forbids passing the data on; add --private" in err
+    assert "the data use agreement of shhs1 forbids passing data on; add --private" in err
     assert not folder.exists()
