@@ -97,7 +97,7 @@ def write_card(
         n_rows=int(recordings["n_epochs"].sum()),
         n_scored=int(recordings["n_scored"].sum()),
         n_not_prepared=n_not_prepared,
-        splits=config.parts,
+        has_splits=len(splits) > 1,
         remarks=builder.remarks(),
         stage_table=markdown_table(
             recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()

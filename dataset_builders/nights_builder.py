@@ -179,8 +179,11 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
             raise DatasetError(f"{self.config.folder}: expected recordings to prepare, found none.")
         return nights
 
-    def nights_by_part(self) -> dict[str, list[Night]]:
+    def nights_by_part(self, parts: dict[str, list[str]] | None = None) -> dict[str, list[Night]]:
         """Sort the nights into splits by their subject.
+
+        Args:
+            parts: subjects by split; None takes those of the configuration.
 
         Returns:
             nights by split, in the order train, validation, test; splits without a night are left out.
@@ -188,7 +191,7 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         Raises:
             DatasetError: as `nights`, or `parts` names a subject twice or does not name one that is there.
         """
-        nights, parts = self.nights(), self.config.parts
+        nights, parts = self.nights(), parts or self.config.parts
         if parts is None:
             return {"train": nights}
         if unknown := sorted(set(parts) - set(PARTS)):

@@ -75,12 +75,13 @@ def prepare_folder(
         DatasetError: there is nothing to prepare, or the splits do not know a subject.
     """
     output = Path(output)
+    parts = builder.config.parts
     if splits is not None:
         split = splits.splits[0] if fold is None else splits.named(fold)
-        builder.config.parts = {part: list(getattr(split, part)) for part in PARTS}
-    part_of = {night: part for part, nights in builder.nights_by_part().items() for night in nights}
+        parts = {part: list(getattr(split, part)) for part in PARTS}
+    part_of = {night: part for part, nights in builder.nights_by_part(parts).items() for night in nights}
     place_of = {night: output / "data" / part / f"{night.recording}.parquet" for night, part in part_of.items()}
-    _begin(output, builder)
+    _begin(output, builder, parts)
     with _unfinished(output) as work:
         todo = [night for night, place in place_of.items() if not is_current(night, place)]
         failed = prepare_nights(todo, builder.settings, lambda night: work / f"{night.recording}.parquet", num_proc)
@@ -104,12 +105,12 @@ def prepare_folder(
     return PreparedFolder(recordings, failed)
 
 
-def _begin(output: Path, builder: NightsBuilder) -> None:
+def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | None) -> None:
     """Remember the settings in a new folder, and refuse to go on with others."""
     path = output / "preparation.json"
     settings = {"builder": type(builder).__name__, "builder_version": str(builder.VERSION)} | {
         name: value
-        for name, value in vars(builder.config).items()
+        for name, value in (vars(builder.config) | {"parts": parts}).items()
         if name not in _NOT_IN_A_NIGHT and value is not None
     }
     if path.is_file():
