@@ -1,37 +1,17 @@
 """Builder of any folder of recordings and scorings: paired by a pattern of names or by a table."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
-import pandas as pd
 
 from modeling_sleepvit.errors import DatasetError
-from modeling_sleepvit.recordings import distinct_names, find_recordings
+from modeling_sleepvit.recordings import distinct_names, find_recordings, looks_like_recording
 
-from .night_rows import Lights
 from .nights_builder import NightsBuilder, NightsConfig
-from .npz_nights import subject_of
+from .pairs import find_scoring, pairs_of_table, scoring_names
 from .scored_night import ScoredNight
-
-
-USUAL_SCORINGS = (
-    "{stem}-Hypnogram.edf",
-    "{stem}_hypnogram.csv",
-    "{stem}_scoring.*",
-    "{stem}-profusion.xml",
-    "{stem}-nsrr.xml",
-    "{stem}.xml",
-    "{stem}.csv",
-    "{stem}.tsv",
-    "{stem}.txt",
-    "{bids}_events.tsv",
-)
-"""Where a scoring is looked for when no pattern is given: the first name that is there."""
-
-TABLE_COLUMNS = ("recording", "scoring", "subject", "lights_off", "lights_on")
+from .subject_names import check_subject_pattern, subject_of
 
 
 @dataclass
@@ -72,104 +52,67 @@ class Cohort(NightsBuilder):
         """Pair recordings and scorings.
 
         Returns:
-            the nights; those without a scoring are reported when they are read.
+            the nights; one without a scoring, with several, or whose subject cannot be told says so when it is read.
 
         Raises:
-            DatasetError: there is no recording, the table cannot be used, or a pattern fits several scorings.
+            DatasetError: there is no recording, or the table or a pattern cannot be used.
         """
+        folder = Path(self.config.folder)
+        check_subject_pattern(self.config.subject_pattern)
         if self.config.table is not None:
-            return list(self._nights_of_table(Path(self.config.table)))
-        folder = Path(self.config.folder)
+            pairs = list(pairs_of_table(self._table(), folder))
+            nights = [ScoredNight("", "", pair.recording, pair.scoring, pair.lights) for pair in pairs]
+            subjects = [pair.subject for pair in pairs]
+        else:
+            nights = [self._night(path) for path in self._recordings(folder)]
+            subjects = [None] * len(nights)
+        names = distinct_names([night.signal for night in nights])
+        return [
+            self._named(night, names[night.signal], subject) for night, subject in zip(nights, subjects, strict=True)
+        ]
+
+    @property
+    def subjects_are_guessed(self) -> bool:
+        """Whether nobody has said which recordings are of one person."""
+        return self.config.subject_pattern is None and all(
+            night.subject == night.recording for night in self.find_nights()
+        )
+
+    def _table(self) -> Path:
+        path, folder = Path(self.config.table), Path(self.config.folder)
+        return folder / path if not path.is_file() and (folder / path).is_file() else path
+
+    def _recordings(self, folder: Path) -> list[Path]:
         pattern = self.config.recordings
-        recordings = find_recordings(folder) if pattern is None else sorted(folder.glob(pattern))
-        if not recordings:
-            raise DatasetError(f"{folder}: expected recordings that fit {pattern!r}, found none; change the pattern.")
-        return [
-            ScoredNight(
-                subject=self._subject(path, name), recording=name, signal=path, scoring=self._scoring(folder, path)
-            )
-            for path, name in distinct_names(recordings).items()
-        ]
-
-    def remarks(self) -> list[str]:
-        """Warn where nobody has said which recordings are of one person."""
-        if any(night.subject != night.recording for night in self.nights()):
-            return []
-        return [
-            "Every recording counts as a person of its own: where somebody has two nights, name the subjects by "
-            "--subject-pattern or a table, or splits will leak."
-        ]
-
-    def _subject(self, path: Path, name: str) -> str:
-        pattern = self.config.subject_pattern
-        return name if pattern is None else subject_of(path.relative_to(self.config.folder), pattern)
-
-    def _scoring(self, folder: Path, recording: Path) -> Path | None:
-        own = self.config.scorings
-        for pattern in USUAL_SCORINGS if own is None else (own,):
-            try:
-                wanted = pattern.format(
-                    stem=recording.stem, name=recording.name, bids=recording.stem.rpartition("_")[0] or recording.stem
-                )
-            except (KeyError, IndexError, ValueError) as error:
-                raise DatasetError(
-                    f"the pattern of scorings {pattern!r} cannot be used ({error}): expected {{stem}}, {{name}} or "
-                    "{bids} in it, for example {stem}.xml."
-                ) from error
-            for place in (recording.parent, folder):
-                found = [
-                    path
-                    for path in sorted(place.glob(wanted))
-                    # a recording is its own scoring only where that was asked for
-                    if path.is_file() and (path != recording or "{name}" in pattern)
-                ]
-                if len(found) > 1:
-                    names = ", ".join(path.name for path in found[:4])
-                    raise DatasetError(
-                        f"{recording}: expected one scoring, found {names}; change the pattern {pattern!r}."
-                    )
-                if found:
-                    return found[0]
-        return None
-
-    def _nights_of_table(self, path: Path) -> Iterator[ScoredNight]:
-        folder = Path(self.config.folder)
-        if not path.is_file() and (folder / path).is_file():
-            path = folder / path
+        if pattern is None:
+            return find_recordings(folder)
         try:
-            with path.open(encoding="utf-8-sig") as file:
-                header = file.readline()
-            separator = max(",;\t", key=header.count)
-            table = pd.read_csv(path, dtype=str, sep=separator, encoding="utf-8-sig")
-        except (OSError, ValueError) as error:  # errors of the parser and of the encoding are ValueErrors
-            raise DatasetError(f"{path}: expected a CSV table of recordings and scorings, found: {error}.") from error
-        if missing := [column for column in TABLE_COLUMNS[:2] if column not in table.columns]:
+            found = sorted(path for path in folder.glob(pattern) if looks_like_recording(path))
+        except (ValueError, NotImplementedError) as error:
             raise DatasetError(
-                f"{path}: expected the columns {', '.join(TABLE_COLUMNS)} (the last three may be missing), found no "
-                f"{', '.join(missing)}."
-            )
-        if table["recording"].isna().any():
-            row = int(table["recording"].isna().to_numpy().nonzero()[0][0]) + 2  # as an editor counts, with the header
-            raise DatasetError(f"{path}: line {row} names no recording.")
-        names = distinct_names([folder / name for name in table["recording"]])
-        if len(names) < len(table):
-            twice = table["recording"][table["recording"].duplicated()].iloc[0]
-            raise DatasetError(f"{path}: the recording {twice} stands in two lines, expected one.")
-        for row in table.astype(object).where(table.notna(), None).to_dict("records"):
-            recording = folder / row["recording"]
-            yield ScoredNight(
-                subject=row.get("subject") or self._subject(recording, names[recording]),
-                recording=names[recording],
-                signal=recording,
-                scoring=None if row["scoring"] is None else folder / row["scoring"],
-                lights=Lights(*(_clock_time(path, row.get(column)) for column in ("lights_off", "lights_on"))),
-            )
+                f"the pattern of recordings {pattern!r} cannot be used ({error}): expected one that counts from the "
+                "folder, for example **/*.edf."
+            ) from error
+        if not found:
+            raise DatasetError(f"{folder}: expected recordings that fit {pattern!r}, found none; change the pattern.")
+        return found
 
+    def _night(self, recording: Path) -> ScoredNight:
+        pattern, folder = self.config.scorings, Path(self.config.folder)
+        names = scoring_names(recording, pattern)
+        try:
+            scoring = find_scoring(recording, folder, names, may_be_itself="{name}" in (pattern or ""))
+        except DatasetError as error:
+            return ScoredNight("", "", recording, None, problem=str(error))
+        return ScoredNight("", "", recording, scoring)
 
-def _clock_time(path: Path, text: str | None) -> time | None:
-    if text is None:
-        return None
-    try:
-        return pd.Timestamp(text.strip()).time()
-    except ValueError as error:
-        raise DatasetError(f"{path}: expected a clock time such as 22:45 or 22:45:30, found {text!r}.") from error
+    def _named(self, night: ScoredNight, name: str, subject: str | None) -> ScoredNight:
+        pattern, folder = self.config.subject_pattern, Path(self.config.folder)
+        night = replace(night, subject=subject or name, recording=name)
+        if subject is not None or pattern is None:
+            return night
+        path = night.signal.relative_to(folder) if night.signal.is_relative_to(folder) else night.signal
+        try:
+            return replace(night, subject=subject_of(path, pattern))
+        except DatasetError as error:
+            return replace(night, problem=str(error))

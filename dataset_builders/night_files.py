@@ -1,9 +1,12 @@
 """Prepared nights as Parquet files, one for each recording: written whole, and skipped when work is taken up again."""
 
 import errno
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +19,8 @@ from datasets import Array3D, ClassLabel, Features, Value
 from datasets.features.features import numpy_to_pyarrow_listarray
 from tqdm import tqdm
 
-from modeling_sleepvit.errors import SleepViTError
+from modeling_sleepvit.errors import DatasetError, SleepViTError
+from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.stages import IGNORED_ID, STAGES
 from modeling_sleepvit.whole_files import written_whole
 
@@ -27,7 +31,7 @@ from .scored_night import NightSettings
 UNSCORED_LABEL = -1
 """The `label` of rows that are not scored: `ClassLabel` knows no -100. Their `scored` is False."""
 
-_SOURCES_KEY = b"sleepvit_sources"
+_ORIGIN_KEY = b"sleepvit_origin"
 _NOTES_KEY = b"sleepvit_notes"
 
 
@@ -102,31 +106,52 @@ def table_of_night(rows: NightRows) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def is_current(night: Night, path: Path) -> bool:
+def origin_of(night: Night, settings: NightSettings | None = None) -> str:
+    """Sum up what a prepared night comes from: whose it is, its files as they are now, and how it is prepared.
+
+    Args:
+        night: where the night comes from.
+        settings: how it is prepared; None leaves them out.
+
+    Returns:
+        hexadecimal digits that change when anything of it does. Paths go into them, but cannot be read out of them.
+    """
+    state = [
+        (os.fsencode(file.absolute()).hex(), status.st_size, status.st_mtime_ns)
+        for file in night.files
+        if file.exists()
+        for status in (file.stat(),)
+    ]
+    how = None if settings is None else {**vars(settings), "feature_extractor": settings.feature_extractor.to_dict()}
+    about = {name: value for name, value in vars(night).items() if not isinstance(value, Path)}
+    return hashlib.sha256(json.dumps([about, state, how], default=str, sort_keys=True).encode()).hexdigest()
+
+
+def is_current(night: Night, settings: NightSettings, path: Path) -> bool:
     """Tell whether a night is prepared already.
 
     Args:
         night: where the night comes from.
+        settings: how it is prepared.
         path: its Parquet file.
 
     Returns:
-        whether the file is there, whole, and not older than the files the night comes from, as they are now.
+        whether the file is there, whole, and made of the same files, for the same subject, in the same way.
     """
     try:
-        if any(file.stat().st_mtime > path.stat().st_mtime for file in night.files):
-            return False
-        return pq.read_schema(path).metadata.get(_SOURCES_KEY) == _sources(night)
+        return pq.read_schema(path).metadata.get(_ORIGIN_KEY) == origin_of(night, settings).encode()
     except (OSError, pa.ArrowInvalid):
         return False
 
 
-def prepare_night(night: Night, settings: NightSettings, path: Path) -> bool:
-    """Prepare one night as a Parquet file, unless the file is there already and its sources have not changed since.
+def prepare_night(night: Night, settings: NightSettings, path: Path, shape: Sequence[int] | None = None) -> bool:
+    """Prepare one night as a Parquet file, unless it is prepared already.
 
     Args:
         night: where the night comes from.
-        settings: how it is prepared. A file that other settings made is not recognised: keep one folder for each.
+        settings: how it is prepared.
         path: the Parquet file.
+        shape: (channels, rows, frames) that every epoch of the dataset has; None takes any.
 
     Returns:
         whether there was anything to do.
@@ -134,16 +159,25 @@ def prepare_night(night: Night, settings: NightSettings, path: Path) -> bool:
     Raises:
         SleepViTError: the night cannot be prepared; no file is left then.
     """
-    if is_current(night, path):
+    if is_current(night, settings, path):
         return False
     path.unlink(missing_ok=True)
     rows = night.read(settings)
+    found = tuple(rows.input_values.shape[1:])
+    if shape is not None and found != tuple(shape):
+        raise DatasetError(
+            f"{night.files[0]}: expected epochs of shape {tuple(shape)} (channels, rows, frames) like the others, "
+            f"found {found}; prepare it apart."
+        )
     table = table_of_night(rows)
-    about = {_SOURCES_KEY: _sources(night), _NOTES_KEY: json.dumps(rows.notes).encode()}
+    about = {_ORIGIN_KEY: origin_of(night, settings), _NOTES_KEY: json.dumps(rows.notes)}
     table = table.replace_schema_metadata({**table.schema.metadata, **about})
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
-        pq.write_table(table, partial, use_dictionary=["subject", "recording"], compression="zstd")
+        try:
+            pq.write_table(table, partial, use_dictionary=["subject", "recording"], compression="zstd")
+        except OSError as error:  # which does not name the file
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     return True
 
 
@@ -160,7 +194,11 @@ def notes_of_night(path: Path) -> list[str]:
 
 
 def prepare_nights(
-    nights: Sequence[Night], settings: NightSettings, path_of: Callable[[Night], Path], num_proc: int = 1
+    nights: Sequence[Night],
+    settings: NightSettings,
+    path_of: Callable[[Night], Path],
+    num_proc: int = 1,
+    shape: Sequence[int] | None = None,
 ) -> list[FailedNight]:
     """Prepare nights one after the other or in several processes, each holding one recording at a time.
 
@@ -169,49 +207,53 @@ def prepare_nights(
         settings: how they are prepared.
         path_of: gives the Parquet file of a night.
         num_proc: number of processes.
+        shape: (channels, rows, frames) that every epoch of the dataset has; None takes any.
 
     Returns:
         the nights that could not be prepared, in the order of `nights`.
+
+    Raises:
+        DatasetError: a process was killed; what was finished before is kept.
     """
+    jobs = [(night, settings, path_of(night), shape) for night in nights]
     failed: dict[str, str] = {}
     with tqdm(total=len(nights), unit="night", disable=None) as progress:
-        for night, reason in _outcomes(nights, settings, path_of, num_proc):
+        for night, reason in _outcomes(jobs, num_proc):
             progress.update()
             if reason is not None:
-                failed[night.recording] = reason
+                failed[night.recording] = printable(" ".join(reason.split()))
     return [FailedNight(night.recording, failed[night.recording]) for night in nights if night.recording in failed]
 
 
-def _outcomes(
-    nights: Sequence[Night], settings: NightSettings, path_of: Callable[[Night], Path], num_proc: int
-) -> Iterable[tuple[Night, str | None]]:
+def _outcomes(jobs: Sequence[tuple], num_proc: int) -> Iterable[tuple[Night, str | None]]:
     if num_proc <= 1:
-        yield from ((night, _outcome(night, settings, path_of(night))) for night in nights)
+        yield from ((job[0], _outcome(*job)) for job in jobs)
         return
     # Forked processes inherit the locks of PyTorch's threads and may wait for them for ever. A server that has done
     # nothing but import what they need gives birth to safe ones.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(min(num_proc, len(nights) or 1), mp_context=context) as pool:
-        futures = {pool.submit(_outcome, night, settings, path_of(night)): night for night in nights}
+    with ProcessPoolExecutor(min(num_proc, len(jobs) or 1), mp_context=context) as pool:
+        futures = {pool.submit(_outcome, *job): job[0] for job in jobs}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise DatasetError(
+                f"one of {num_proc} processes was killed, probably because memory ran out; call again with fewer "
+                "processes (num_proc, --num-proc): what was finished is kept."
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)  # after Ctrl-C: what has begun is finished, nothing else is begun
 
 
-def _outcome(night: Night, settings: NightSettings, path: Path) -> str | None:
+def _outcome(night: Night, settings: NightSettings, path: Path, shape: Sequence[int] | None) -> str | None:
     try:
-        prepare_night(night, settings, path)
+        prepare_night(night, settings, path, shape)
     except SleepViTError as error:
         return str(error)
     except OSError as error:
-        if error.errno == errno.ENOSPC:  # no use in trying the others
-            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) or str(error.filename) == str(path):
+            raise  # there is no place to write to: no use in trying the others
         return f"{error.filename or path}: {error.strerror or error}."
     return None
-
-
-def _sources(night: Night) -> bytes:
-    return json.dumps({file.name: file.stat().st_size for file in night.files}).encode()

@@ -79,9 +79,10 @@ def rows_of_night(
 ) -> NightRows:
     """Lay a scoring over its recording and prepare the epochs that are kept.
 
-    Where both know their clock time, the scoring begins where the clock says, otherwise at its own `offset_s`. Epochs
-    before the first and after the last scored one are dropped; those between that are not scored stay, so that the
-    rows follow each other without a gap.
+    The scoring begins at its `offset_s`, or by the clock where it tells nothing else; where it tells both, they have
+    to agree. A start at midnight sharp is what headers without a clock time hold, and counts as none. Epochs before
+    the first and after the last scored one are dropped; those between that are not scored stay, so that the rows
+    follow each other without a gap.
 
     Args:
         recording: the signals in uV.
@@ -106,7 +107,7 @@ def rows_of_night(
             f"{name}: its scoring has epochs of {hypnogram.epoch_seconds:g} s, expected "
             f"{feature_extractor.epoch_seconds} s as the feature extractor has; score it anew or take another model."
         )
-    offset_s = _offset_s(recording, hypnogram)
+    offset_s = _offset_s(name, recording, hypnogram)
     inside, notes = _covered_epochs(name, recording, hypnogram, offset_s)
     start = _clock(recording, hypnogram, offset_s, inside.start)
     kept = trimmed_epochs(hypnogram.stages[inside], trim, lights, start, hypnogram.epoch_seconds, name)
@@ -220,14 +221,27 @@ def checked_rows(rows: NightRows, name: str | Path) -> NightRows:
     return rows
 
 
-def _offset_s(recording: Recording, hypnogram: Hypnogram) -> float:
+def _offset_s(name: str | Path, recording: Recording, hypnogram: Hypnogram) -> float:
     """Begin of the scoring in s after the first sample; negative where it begins before."""
-    if recording.start is None or hypnogram.start is None:
+    if hypnogram.offset_s is not None and (recording.start is None or hypnogram.start is None):
         return hypnogram.offset_s
+    if recording.start is None:
+        raise DatasetError(
+            f"{name}: its scoring tells clock times alone, expected a recording whose header has a start time; give "
+            "the onsets of the scoring in s."
+        )
     # Dates are changed to hide the person, clock times are not: the nearer way round the clock.
     apart_s = (hypnogram.start - recording.start).total_seconds() % _DAY_S
     by_clock_s = apart_s - _DAY_S if apart_s > _DAY_S / 2 else apart_s
-    return hypnogram.offset_s if abs(by_clock_s - hypnogram.offset_s) < _CLOCK_TOLERANCE_S else by_clock_s
+    if hypnogram.offset_s is None:
+        return by_clock_s
+    if abs(by_clock_s - hypnogram.offset_s) >= _CLOCK_TOLERANCE_S and recording.start.time() != time():
+        raise DatasetError(
+            f"{name}: its scoring begins {hypnogram.offset_s:g} s after the first sample by its onsets and "
+            f"{by_clock_s:g} s after it by the clock ({hypnogram.start:%H:%M:%S} and {recording.start:%H:%M:%S}); "
+            "correct the start time in one of the two files, so that both say the same."
+        )
+    return hypnogram.offset_s
 
 
 def _covered_epochs(

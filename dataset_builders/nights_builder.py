@@ -15,7 +15,7 @@ from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError, SleepViTError
 from modeling_sleepvit.stager import folder_or_id
 
-from .night_files import Night, prepare_night, row_features
+from .night_files import Night, origin_of, prepare_night, row_features
 from .night_rows import TRIM_RULES
 from .scored_night import NightSettings
 from .splits import PARTS, Split
@@ -102,18 +102,20 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         lists = {
             name: list(value) if isinstance(value, (tuple, set)) else value for name, value in settings.items()
         }  # plain lists, so that equal settings have one fingerprint
-        super().__init__(
-            cache_dir=cache_dir,
-            config_name=config_name,
-            folder=str(Path(folder).resolve()),
-            feature_extractor=extractor_settings(feature_extractor),
-            fingerprint=folder_fingerprint(Path(folder)),
+        arguments = {
+            "cache_dir": cache_dir,
+            "config_name": config_name,
+            "folder": str(Path(folder).resolve()),
+            "feature_extractor": extractor_settings(feature_extractor),
             **lists,
-        )
+        }
+        super().__init__(**arguments)
         if self.config.trim not in TRIM_RULES:
             raise DatasetError(
                 f"the trim rule {self.config.trim!r} is unknown: expected one of {', '.join(TRIM_RULES)}."
             )
+        # The nights are known only now; another content of theirs has to be another dataset in the cache.
+        super().__init__(**arguments, fingerprint=self.content_fingerprint())
 
     @property
     def settings(self) -> NightSettings:
@@ -134,9 +136,28 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
             DatasetError: what the protocol needs is not there.
         """
 
+    def content_fingerprint(self) -> str:
+        """Sum up the files that the nights come from, as they are now."""
+        origins = [origin_of(night) for night in self.find_nights()]
+        return hashlib.sha256("".join(sorted(origins)).encode()).hexdigest()[:16]
+
+    @property
+    def subjects_are_guessed(self) -> bool:
+        """Whether nobody has said which recordings are of one person."""
+        return False
+
+    def is_expected(self, recording: str) -> bool:
+        """Tell whether the protocol has a recording of this name, though it may not be in the folder."""
+        return False
+
     def remarks(self) -> list[str]:
         """Say in sentences what whoever uses the dataset should know about it."""
-        return []
+        if not self.subjects_are_guessed:
+            return []
+        return [
+            "Every recording counts as a person of its own: where somebody has two nights, tell the subjects by "
+            "--subject-pattern or a table."
+        ]
 
     def strata(self) -> dict[str, str] | None:
         """Tell age and sex by subject, for splits that share them out evenly; None where the source does not tell."""
@@ -164,7 +185,7 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         wanted, excluded = self.config.subjects, set(self.config.exclude)
         for what, asked, there in (
             ("subjects", set(wanted or ()), {night.subject for night in nights}),
-            ("recordings", excluded, set(names)),
+            ("recordings", {name for name in excluded if not self.is_expected(name)}, set(names)),
         ):
             if missing := sorted(asked - there):
                 raise DatasetError(
@@ -194,6 +215,12 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         nights, parts = self.nights(), parts or self.config.parts
         if parts is None:
             return {"train": nights}
+        if self.subjects_are_guessed:
+            raise DatasetError(
+                f"{self.config.folder}: expected to be told which recordings are of one person before they are split, "
+                "since nobody may be on two sides; pass --subject-pattern (subject_pattern), for example ^(.+)$ where "
+                "every recording is somebody else's, or a table with the column subject."
+            )
         if unknown := sorted(set(parts) - set(PARTS)):
             raise DatasetError(f"the split {unknown[0]!r} is unknown: expected {', '.join(PARTS)}.")
         part_of = Split("parts", **parts).parts_of(night.subject for night in nights)
@@ -241,13 +268,8 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         settings, shape = self.settings, self.epoch_shape()
         for night in nights:
             path = self.unfinished / f"{night.recording}.parquet"
-            prepare_night(night, settings, path)
+            prepare_night(night, settings, path, shape)
             prepared = datasets.Dataset(pq.read_table(path)).with_format("numpy")
-            if prepared.features["input_values"].shape != shape:
-                raise DatasetError(
-                    f"{night.files[0]}: expected epochs of shape {shape} (channels, rows, frames), found "
-                    f"{prepared.features['input_values'].shape}; prepare it apart."
-                )
             columns = prepared[:]  # one recording at a time, and many times faster than row by row
             for position, epoch in enumerate(columns["epoch"]):
                 yield f"{night.recording}-{epoch:06d}", {name: column[position] for name, column in columns.items()}
@@ -284,20 +306,3 @@ def extractor_settings(feature_extractor: SleepViTFeatureExtractor | dict | str 
     settings = feature_extractor.to_dict()
     settings.pop("feature_extractor_type", None)
     return settings
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Sum up the names, sizes and times of all files in a folder.
-
-    Args:
-        folder: is searched with everything below it; hidden files are left out.
-
-    Returns:
-        hexadecimal digits that change when a file does.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith("."):
-            state = path.stat()
-            digest.update(f"{path.relative_to(folder)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]

@@ -16,6 +16,7 @@ from modeling_sleepvit.stages import IGNORED_ID, STAGES
 from .night_rows import NightRows, checked_rows
 from .nights_builder import NightsBuilder, NightsConfig
 from .scored_night import NightSettings
+from .subject_names import subject_of
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,25 @@ class NpzNight:
         path = self.path
         try:
             with np.load(path) as night:
-                epochs, labels = night["x"], night["y"].astype(np.int64)
+                epochs, labels = night["x"], night["y"]
                 sampling_rate = _rate_in_file(night) or self.sampling_rate
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        # TypeError: an array that is no archive; IndexError: an archive cut off
+        except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, BadZipFile) as error:
             raise DatasetError(f"{path}: expected an npz night with x, y and fs, found: {error}.") from error
         if epochs.ndim == 2:
             epochs = epochs[:, :, None]
-        if epochs.ndim != 3 or len(epochs) != len(labels):
+        if epochs.ndim != 3 or labels.ndim != 1 or len(epochs) != len(labels) or not len(labels):
             raise DatasetError(
                 f"{path}: expected x of shape (epochs, samples[, channels]) and one y for each epoch, "
                 f"found x {epochs.shape} and y {labels.shape}."
             )
-        labels = np.where(labels < 0, IGNORED_ID, labels)
-        if labels.size and labels.max() >= len(STAGES):
+        if epochs.dtype.kind not in "iuf" or labels.dtype.kind not in "iuf" or (labels != np.round(labels)).any():
+            raise DatasetError(
+                f"{path}: expected numbers in x and whole ones in y, found {epochs.dtype} and {labels.dtype} with "
+                "others."
+            )
+        labels = np.where(labels < 0, IGNORED_ID, labels).astype(np.int64)
+        if labels.max() >= len(STAGES):
             raise DatasetError(
                 f"{path}: epoch {int(labels.argmax())} has the label {int(labels.max())}, expected 0 to 4 "
                 f"({', '.join(STAGES)}) or a negative number for an epoch that is not scored."
@@ -113,7 +120,7 @@ def find_npz_nights(
         folder: holds `<recording>.npz` files.
         sampling_rate: Hz, for files without `fs`.
         subject_pattern: regular expression whose first group, searched in a file's name, is the subject; None takes
-            the first five characters, as in Sleep-EDF.
+            the first five characters of the names of Sleep-EDF, and the whole name of any other.
 
     Returns:
         the nights in the order of their names.
@@ -125,37 +132,7 @@ def find_npz_nights(
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         raise DatasetError(f"{folder}: expected npz nights (<recording>.npz with x, y and fs), found none.")
-    return [NpzNight(path, subject_of(path, subject_pattern), sampling_rate) for path in paths]
-
-
-def subject_of(path: str | Path, pattern: str | None = None) -> str:
-    """Tell the subject of a recording from the name of its file.
-
-    Args:
-        path: for example "SC4001E0.npz".
-        pattern: regular expression whose first group is the subject; None takes the first five characters, as in
-            Sleep-EDF ("SC400": the sixth counts the night).
-
-    Returns:
-        the subject.
-
-    Raises:
-        DatasetError: the pattern is none, has no group, or does not fit.
-    """
-    path = Path(path)
-    if pattern is None:
-        return path.stem[:5]
-    try:
-        match = re.search(pattern, path.as_posix())
-        subject = match and match.group(1)
-    except (re.error, IndexError) as error:
-        raise DatasetError(
-            f"the subject pattern {pattern!r} cannot be used ({error}): expected a regular expression with one group, "
-            r"for example sub-(\d+)."
-        ) from error
-    if not subject:
-        raise DatasetError(f"{path}: the subject pattern {pattern!r} does not fit this name; change the pattern.")
-    return subject
+    return [NpzNight(path, subject_of(path.name, subject_pattern), sampling_rate) for path in paths]
 
 
 def read_npz_nights(
@@ -163,6 +140,7 @@ def read_npz_nights(
     feature_extractor: SleepViTFeatureExtractor,
     subjects: Iterable[str] | None = None,
     sampling_rate: float | None = None,
+    subject_pattern: str | None = None,
 ) -> list[NightRows]:
     """Read a folder of npz nights into memory and prepare their epochs with the checkpoint's own feature extractor.
 
@@ -171,6 +149,7 @@ def read_npz_nights(
         feature_extractor: makes the rows; its scaling then sees one night at a time.
         subjects: read these alone; None reads all.
         sampling_rate: Hz, for files without `fs`.
+        subject_pattern: as for `find_npz_nights`.
 
     Returns:
         the nights in the order of their names.
@@ -178,7 +157,7 @@ def read_npz_nights(
     Raises:
         DatasetError: the folder has no npz file, a subject has none, or a file does not hold a night.
     """
-    nights = find_npz_nights(folder, sampling_rate)
+    nights = find_npz_nights(folder, sampling_rate, subject_pattern)
     if subjects is not None:
         subjects = list(subjects)
         missing = sorted(set(subjects) - {night.subject for night in nights})
@@ -188,25 +167,14 @@ def read_npz_nights(
     return [night.read(NightSettings(feature_extractor)) for night in nights]
 
 
-def list_subjects(folder: str | Path) -> list[str]:
-    """List the subjects whose nights a folder holds.
-
-    Args:
-        folder: holds npz nights.
-
-    Returns:
-        the subjects in order.
-    """
-    return sorted({subject_of(path) for path in Path(folder).glob("*.npz")})
-
-
 @dataclass
 class NpzNightsConfig(NightsConfig):
     """See `NightsConfig`; `trim`, `channels` and `numbers` were settled by whoever wrote the files.
 
     Args:
         sampling_rate: Hz, for files without `fs`.
-        subject_pattern: regular expression whose first group is the subject; None takes the first five characters.
+        subject_pattern: regular expression whose first group, searched in a file's name, is the subject; None takes
+            the first five characters of the names of Sleep-EDF, and the whole name of any other.
     """
 
     trim: str = "none"
@@ -236,10 +204,24 @@ class NpzNights(NightsBuilder):
         """List the npz files of the folder."""
         return find_npz_nights(self.config.folder, self.config.sampling_rate, self.config.subject_pattern)
 
+    @property
+    def subjects_are_guessed(self) -> bool:
+        """Whether nobody has said which recordings are of one person."""
+        return self.config.subject_pattern is None and all(
+            night.subject == night.recording for night in self.find_nights()
+        )
+
     def epoch_shape(self) -> tuple[int, int, int]:
-        """Tell the shape of an epoch's `input_values`, as the first file has it."""
-        n_channels, seconds = self.find_nights()[0].epoch_shape()
-        return n_channels, len(self.settings.feature_extractor.row_widths_hz), seconds
+        """Tell the shape of an epoch's `input_values`, as the first file that can be read has it."""
+        first_error = None
+        for night in self.find_nights():
+            try:
+                n_channels, seconds = night.epoch_shape()
+            except DatasetError as error:
+                first_error = first_error or error
+            else:
+                return n_channels, len(self.settings.feature_extractor.row_widths_hz), seconds
+        raise first_error
 
 
 def _rate_in_file(night) -> float | None:

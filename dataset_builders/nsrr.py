@@ -6,6 +6,7 @@ from pathlib import Path
 import datasets
 
 from modeling_sleepvit.errors import DatasetError
+from modeling_sleepvit.recordings import printable
 
 from .nights_builder import NightsBuilder, NightsConfig
 from .scored_night import ScoredNight
@@ -98,8 +99,8 @@ class NSRR(NightsBuilder):
         prefixes = tuple(config.prefixes or ("",))
         return [
             ScoredNight(
-                subject=path.stem.split("-")[-1],
-                recording=path.stem,
+                subject=printable(path.stem).split("-")[-1],
+                recording=printable(path.stem),
                 signal=path,
                 scoring=_scoring_of(path, kinds, scorings),
             )

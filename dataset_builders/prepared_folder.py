@@ -18,17 +18,13 @@ from .nights_builder import NightsBuilder
 from .splits import PARTS, Splits
 
 
-# They say where nights come from and which are taken, not what is in each: they may change between runs.
-_NOT_IN_A_NIGHT = {
-    "fingerprint",
-    "folder",
-    "subjects",
-    "exclude",
-    "download",
-    "verify",
-    "url",
-    "version",
-    "description",
+SPLITS_FILE = "splits.json"
+
+# They say where nights come from and which are taken: they may change between runs, since every prepared night knows
+# its own origin.
+_MAY_CHANGE = {
+    *("folder", "recordings", "scorings", "table", "subject_pattern", "subjects", "exclude", "prefixes", "nights"),
+    *("fingerprint", "download", "verify", "url", "version", "description"),
 }
 
 
@@ -79,12 +75,16 @@ def prepare_folder(
     if splits is not None:
         split = splits.splits[0] if fold is None else splits.named(fold)
         parts = {part: list(getattr(split, part)) for part in PARTS}
+        splits = splits if len(splits) == 1 else Splits("listed", splits.seed, (split,))
     part_of = {night: part for part, nights in builder.nights_by_part(parts).items() for night in nights}
     place_of = {night: output / "data" / part / f"{night.recording}.parquet" for night, part in part_of.items()}
     _begin(output, builder, parts)
     with _unfinished(output) as work:
-        todo = [night for night, place in place_of.items() if not is_current(night, place)]
-        failed = prepare_nights(todo, builder.settings, lambda night: work / f"{night.recording}.parquet", num_proc)
+        settings = builder.settings
+        todo = [night for night, place in place_of.items() if not is_current(night, settings, place)]
+        failed = prepare_nights(
+            todo, settings, lambda night: work / f"{night.recording}.parquet", num_proc, builder.epoch_shape()
+        )
         missing = {failure.recording for failure in failed}
         done = {night: place for night, place in place_of.items() if night.recording not in missing}
         # From here on everything is quick, so that a folder is hardly ever seen between two states.
@@ -99,9 +99,11 @@ def prepare_folder(
     _write_table(recordings, output / "recordings.csv")
     _write_table(pd.DataFrame([asdict(failure) for failure in failed]), output / "not_prepared.csv")
     if splits is not None:
-        splits.to_json(output / "splits.json")
+        splits.to_json(output / SPLITS_FILE)
     if len(recordings):
         write_card(output, builder, recordings, len(failed), repo)
+    else:
+        (output / "README.md").unlink(missing_ok=True)  # nothing is left that it could speak of
     return PreparedFolder(recordings, failed)
 
 
@@ -111,15 +113,15 @@ def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | N
     settings = {"builder": type(builder).__name__, "builder_version": str(builder.VERSION)} | {
         name: value
         for name, value in (vars(builder.config) | {"parts": parts}).items()
-        if name not in _NOT_IN_A_NIGHT and value is not None
+        if name not in _MAY_CHANGE and value is not None
     }
     if path.is_file():
         begun_with = json.loads(path.read_text(encoding="utf-8"))
         names = sorted({*settings, *begun_with})
         if changed := [name for name in names if settings.get(name) != begun_with.get(name)]:
             raise SettingError(
-                f"{output}: this dataset was begun with other settings ({', '.join(changed)}); choose another folder, "
-                "or remove this one to begin anew."
+                f"{output}: this dataset was begun with other settings ({', '.join(changed)}); choose another folder "
+                "(--output), or remove this one to begin anew."
             )
         return
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):

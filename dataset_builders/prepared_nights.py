@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
+from datasets import ClassLabel, Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from modeling_sleepvit.errors import DatasetError
@@ -64,6 +64,10 @@ def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
     Raises:
         DatasetError: a column is missing, the stages are not the package's, or an epoch stands in it twice.
     """
+    if not isinstance(dataset, Dataset):
+        raise DatasetError(
+            f"expected one split of a dataset that is loaded, not streamed, found {type(dataset).__name__}."
+        )
     expected = row_features((1, 1, 1))
     if missing := sorted(set(expected) - set(dataset.column_names)):
         raise DatasetError(
@@ -106,31 +110,34 @@ def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
 
 
 def is_prepared(folder: str | Path) -> bool:
-    """Tell whether a folder is one that `sleepvit prepare` made.
+    """Tell whether a folder is one that `sleepvit prepare` made or began.
 
     Args:
         folder: any folder.
 
     Returns:
-        whether it holds such a dataset.
+        whether it is.
     """
     return (Path(folder) / "preparation.json").is_file()
 
 
-def read_prepared_nights(folder: str | Path) -> list[NightRows]:
-    """Read a folder that `sleepvit prepare` made, all of its splits.
+def read_prepared_nights(folder: str | Path) -> dict[str, list[NightRows]]:
+    """Read a folder that `sleepvit prepare` made.
 
     Args:
         folder: holds Parquet files.
 
     Returns:
-        the nights, sorted by name; their values stay on disk.
+        the nights of each split ("train" alone where there is none), sorted by name; their values stay on disk.
 
     Raises:
-        DatasetError: the folder holds no such dataset.
+        DatasetError: the folder holds no such dataset, or one that is not finished.
     """
+    folder = Path(folder)
+    if is_prepared(folder) and not (folder / "README.md").is_file():
+        raise DatasetError(f"{folder}: this dataset is not finished; run sleepvit prepare once more.")
     try:
         splits = load_dataset(str(folder))
     except (OSError, ValueError, DatasetGenerationError) as error:
         raise DatasetError(f"{folder}: expected a folder that sleepvit prepare made, found: {error}.") from error
-    return nights_of_dataset(concatenate_datasets(list(splits.values())))
+    return {part: nights_of_dataset(dataset) for part, dataset in splits.items()}

@@ -40,6 +40,7 @@ class ScoredNight:
         scoring: the file with the stages; None where there is none, which is reported when the night is read.
         lights: clock times of lights off and on, where they are known.
         checksums: files whose content is to be checked, each with its SHA-256.
+        problem: why the night cannot be read, where that is known before anybody tries.
     """
 
     subject: str
@@ -48,6 +49,7 @@ class ScoredNight:
     scoring: Path | None
     lights: Lights | None = None
     checksums: tuple[tuple[Path, str], ...] = ()
+    problem: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -66,13 +68,17 @@ class ScoredNight:
         Raises:
             SleepViTError: a file is missing, damaged, or does not fit the other.
         """
+        if self.problem is not None:
+            raise DatasetError(self.problem)
         if self.scoring is None:
             raise DatasetError(
                 f"{self.signal}: expected a scoring of this recording, found none; add it or leave it out."
             )
         for path, expected in self.checksums:
             check_sha256(path, expected)
-        hypnogram = read_scoring(self.scoring, numbers=settings.numbers)
+        hypnogram = read_scoring(
+            self.scoring, numbers=settings.numbers, epoch_seconds=settings.feature_extractor.epoch_seconds
+        )
         recording = replace(read_recording(self.signal, settings.channels), id=self.recording)
         try:
             return rows_of_night(

@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from modeling_sleepvit.night_staging import sequence_starts
 from modeling_sleepvit.stages import IGNORED_ID
 
 from .night_rows import NightRows
@@ -23,14 +22,14 @@ class EpochSequences(Dataset):
     Args:
         nights: rows in night order.
         sequence_length: epochs per window.
-        stride: epochs from one window to the next; None stands for `sequence_length`. The last window ends with the
-            night, so some epochs may be seen twice.
+        stride: epochs from one window to the next; None stands for `sequence_length`, so that every epoch is seen
+            once: the last window of a night is padded and masked.
         random_shift: move every window by up to half a stride at each access, so that a pass over the data never
             shows the same windows again; drawn from PyTorch's global generator, which Trainer saves and restores.
         transform: changes the `input_values` of a window at each access (augmentation); None leaves them.
 
     Raises:
-        ValueError: there is no night.
+        ValueError: there is no night, or length or stride is not positive.
     """
 
     def __init__(
@@ -43,15 +42,19 @@ class EpochSequences(Dataset):
     ):
         if not nights:
             raise ValueError("nights must hold at least one night")
+        stride = sequence_length if stride is None else stride
+        if sequence_length < 1 or stride < 1:
+            raise ValueError(f"sequence_length and stride must be 1 or more, found: {sequence_length} and {stride}")
         self.nights = list(nights)
         self.sequence_length = sequence_length
-        self.stride = stride or sequence_length
+        self.stride = stride
         self.random_shift = random_shift
         self.transform = transform
         self.windows = [
             (night_index, start)
             for night_index, night in enumerate(self.nights)
-            for start in sequence_starts(max(len(night), sequence_length), sequence_length, self.stride)
+            # up to the first window that reaches the end of the night
+            for start in range(0, max(len(night) - sequence_length, 0) + stride, stride)
         ]
 
     def __len__(self) -> int:
@@ -117,6 +120,8 @@ class SingleEpochs(Dataset):
     """
 
     def __init__(self, nights: Sequence[NightRows], transform: Transform | None = None):
+        if not nights:
+            raise ValueError("nights must hold at least one night")
         self.nights = list(nights)
         self.transform = transform
         self.ends = np.cumsum([len(night) for night in self.nights])

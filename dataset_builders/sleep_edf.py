@@ -93,6 +93,19 @@ class SleepEDF(NightsBuilder):
     ]
     DEFAULT_CONFIG_NAME = "sedf-20"
 
+    def __init__(self, config_name: str | None = None, folder: str | Path = "", *, download: bool = False, **settings):
+        if download and str(folder):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        super().__init__(config_name, folder, download=download, **settings)
+
+    def content_fingerprint(self) -> str:
+        """Sum up the files as they are; those that are downloaded are what the release's sums say."""
+        return "downloaded" if self.config.download else super().content_fingerprint()
+
+    def is_expected(self, recording: str) -> bool:
+        """Tell whether the protocol has a recording of this name, though it may not be in the folder."""
+        return recording[:6].upper() in self.config.nights
+
     def find_nights(self) -> list[ScoredNight]:
         """Pair recordings and scorings of the folder by their names, after downloading what is missing if asked to.
 
@@ -131,18 +144,21 @@ class SleepEDF(NightsBuilder):
         return age_sex_strata(table[table["subject"].isin(subjects)])
 
     def _is_wanted(self, night: str) -> bool:
-        """Whether a night is among the subjects asked for; asking for unknown ones is answered by `nights`."""
-        return self.config.subjects is None or night[:5] in self.config.subjects
+        """Whether a night is asked for and not excluded; asking for unknown ones is answered by `nights`."""
+        excluded = {recording[:6].upper() for recording in self.config.exclude}
+        return night not in excluded and (self.config.subjects is None or night[:5] in self.config.subjects)
 
     def _night(self, psg: Path, scoring: Path, checksums: dict[str, str], table: pd.DataFrame | None) -> ScoredNight:
-        recording = psg.name.removesuffix("-PSG.edf")
+        recording = psg.name[:8].upper()  # some copies have changed the case of the names
         return ScoredNight(
             subject=recording[:5],
             recording=recording,
             signal=psg,
             scoring=scoring,
             lights=None if table is None else Lights(off=lights_off_of(table, recording)),
-            checksums=tuple((path, checksums[path.name]) for path in (psg, scoring) if path.name in checksums),
+            checksums=tuple(
+                (path, checksums[path.name.lower()]) for path in (psg, scoring) if path.name.lower() in checksums
+            ),
         )
 
     def _download(self, folder: Path, wanted: list[str]) -> None:
@@ -179,14 +195,15 @@ def _files_by_night(folder: Path) -> dict[tuple[str, str], Path]:
     for path in sorted(folder.rglob("*")):
         match = _NAME.fullmatch(path.name)
         if match and path.is_file():
-            files.setdefault((match["night"].upper(), "PSG" if match["kind"].upper() == "PSG" else "Hypnogram"), path)
+            kind = "PSG" if match["kind"].upper() == "PSG" else "Hypnogram"
+            files.setdefault((match["night"].upper(), kind), path)
     return files
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name, from the release's list in the folder or the one above it; empty without a list."""
+    """SHA-256 by file name in small letters, from the release's list in the folder or above it, if there is one."""
     for path in (folder / CHECKSUMS_FILE, folder.parent / CHECKSUMS_FILE):
         if path.is_file():
             lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-            return {Path(parts[1]).name: parts[0] for parts in lines if len(parts) == 2}
+            return {Path(parts[1]).name.lower(): parts[0] for parts in lines if len(parts) == 2}
     return {}

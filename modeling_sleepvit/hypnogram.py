@@ -38,9 +38,8 @@ _CSV_DECIMALS = 6
 class Hypnogram:
     """The stages of consecutive epochs of equal length.
 
-    Invariants, checked when it is made: every stage is one of `STAGES` or "UNS"; every row of probabilities is either
-    all NaN or not negative and sums to 1; epochs are contiguous, epoch `i` begins `offset_s + i * epoch_seconds` after
-    the start of the recording.
+    Checked when it is made: every stage is one of `STAGES` or "UNS"; every row of probabilities is either all NaN or
+    not negative and sums to 1. Epochs are contiguous: epoch `i` begins `i * epoch_seconds` after epoch 0.
 
     Args:
         stages: (n_epochs,) strings of the package's vocabulary.
@@ -50,11 +49,11 @@ class Hypnogram:
         recording: id of the recording, or None.
         channels: names of the channels that the stages come from.
         notes: sentences about what was dropped, derived or guessed on the way.
-        offset_s: begin of epoch 0 in s after the first sample of the recording.
+        offset_s: begin of epoch 0 in s after the first sample of the recording; None where `start` alone is known.
 
     Raises:
         UnknownStageError: a stage is not in the vocabulary.
-        HypnogramError: shapes or probabilities break the invariants.
+        HypnogramError: shapes or probabilities break the invariants, or `offset_s` and `start` are both None.
     """
 
     stages: np.ndarray
@@ -64,7 +63,7 @@ class Hypnogram:
     recording: str | None = None
     channels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    offset_s: float = 0.0
+    offset_s: float | None = 0.0
 
     def __post_init__(self):
         stages = np.array(self.stages, dtype=object)  # object, so that a longer wrong name is shown whole
@@ -80,14 +79,16 @@ class Hypnogram:
             raise HypnogramError(
                 f"{self._name} has epochs of {self.epoch_seconds} s: expected a positive number of seconds."
             )
-        if not np.isfinite(self.offset_s):
+        if self.offset_s is None and self.start is None:
+            raise HypnogramError(f"{self._name} has neither offset_s nor start: expected one, since both are None.")
+        if not np.isfinite(self.offset_s or 0):
             raise HypnogramError(f"{self._name} begins {self.offset_s} s after its recording: expected a number of s.")
         # Read-only copies: the invariants hold for as long as the object lives.
         stages = stages.astype("<U3")
         stages.flags.writeable = False
         object.__setattr__(self, "stages", stages)
         object.__setattr__(self, "epoch_seconds", float(self.epoch_seconds))
-        object.__setattr__(self, "offset_s", float(self.offset_s))
+        object.__setattr__(self, "offset_s", None if self.offset_s is None else float(self.offset_s))
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "notes", tuple(self.notes))
         if self.probabilities is not None:
@@ -125,8 +126,8 @@ class Hypnogram:
 
     @property
     def onsets_s(self) -> np.ndarray:
-        """(n_epochs,) begin of each epoch in s after the first sample of the recording."""
-        return self.offset_s + np.arange(self.n_epochs) * self.epoch_seconds
+        """(n_epochs,) begin of each epoch in s after the first sample, or after epoch 0 where `offset_s` is None."""
+        return (self.offset_s or 0.0) + np.arange(self.n_epochs) * self.epoch_seconds
 
     @property
     def confidence(self) -> np.ndarray:
@@ -367,7 +368,7 @@ class Hypnogram:
             HypnogramError: the two differ in the number, the length or the begin of their epochs.
         """
         mine, theirs = (
-            f"{hypnogram.n_epochs} epochs of {hypnogram.epoch_seconds:g} s from {hypnogram.offset_s:g} s on"
+            f"{hypnogram.n_epochs} epochs of {hypnogram.epoch_seconds:g} s from {hypnogram.offset_s or 0:g} s on"
             for hypnogram in (self, other)
         )
         if mine != theirs:
@@ -376,7 +377,7 @@ class Hypnogram:
                 "span."
             )
         measures = staging_metrics(ids_from_stages(other.stages), ids_from_stages(self.stages))
-        del measures["confusion_matrix"]
+        del measures["confusion_matrix"], measures["balanced_accuracy"]  # they would depend on which is the reference
         return measures
 
     def plot(self, ax=None):

@@ -208,7 +208,7 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
         recordings = [path]  # also one that does not exist: it is reported where it is read
         if path.is_dir():
-            recordings = [file for file in sorted(path.rglob("*")) if _looks_like_recording(file)]
+            recordings = [file for file in _files_below(path) if looks_like_recording(file)]
             if not recordings:
                 raise RecordingError(
                     f"{path} holds no recording: expected files with {', '.join(RECORDING_SUFFIXES)} in or below it."
@@ -216,6 +216,17 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
         for recording in recordings:
             found.setdefault(recording.resolve(), recording)
     return list(found.values())
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """List all files in and below a folder, also behind links to other folders, each folder once."""
+    found, seen = [], {os.path.realpath(folder)}
+    for place, subfolders, files in os.walk(folder, followlinks=True):
+        found += [Path(place, name) for name in files]
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in subfolders}
+        subfolders[:] = [name for name in subfolders if real[name] not in seen]
+        seen |= set(real.values())
+    return sorted(found)
 
 
 def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
@@ -243,9 +254,20 @@ def distinct_names(paths: Iterable[Path]) -> dict[Path, str]:
     return name_of | {path: f"{name_of[path]}_{path.suffix.lstrip('.').lower()}" for path in twins()}
 
 
-def _looks_like_recording(path: Path) -> bool:
-    if path.suffix.lower() not in RECORDING_SUFFIXES or path.name.startswith(".") or not path.is_file():
+def looks_like_recording(path: Path) -> bool:
+    """Tell whether a file found in a folder should be read as a recording.
+
+    Args:
+        path: the file.
+
+    Returns:
+        whether it has a suffix of a recording and holds more than annotations; broken files and links that lead
+        nowhere count, so that they are reported where they are read.
+    """
+    if path.suffix.lower() not in RECORDING_SUFFIXES or path.name.startswith(".") or path.is_dir():
         return False
+    if not path.exists():
+        return True
     # MNE reads the parts of a split FIF file, night_raw-1.fif and so on, together with the first one
     part = re.fullmatch(r"(.+)-\d+\.fif", path.name, re.IGNORECASE)
     if part and path.with_name(f"{part[1]}.fif").exists():

@@ -16,9 +16,9 @@ from dataset_builders.night_rows import TRIM_RULES
 from dataset_builders.nights_builder import NightsBuilder
 from dataset_builders.npz_nights import NpzNights
 from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
-from dataset_builders.prepared_folder import prepare_folder
+from dataset_builders.prepared_folder import SPLITS_FILE, prepare_folder
 from dataset_builders.sleep_edf import SleepEDF
-from dataset_builders.splits import PARTS, Splits, by_fraction
+from dataset_builders.splits import Splits, by_fraction
 from modeling_sleepvit.errors import SettingError
 
 from .running import USER_ERROR, report_error, run_script
@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
             f"{args.output}: {recordings['n_scored'].sum():,} scored epochs of {len(recordings)} recordings, "
             f"{recordings['subject'].nunique()} subjects"
         )
+        if n_noted := int((recordings["notes"] != "").sum()):
+            print(f"note: {n_noted} recordings have notes on what was chosen or dropped, see recordings.csv")
     for remark in builder.remarks():
         print(f"note: {remark}")
     for failure in prepared.failed:
@@ -111,6 +113,8 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--num-proc: expected 1 or more, found {args.num_proc}")
     if args.splits and args.fractions:
         parser.error("--splits and --fractions: expected one of them")
+    if args.fold and not args.splits:
+        parser.error("--fold: expected --splits, the file that it is in")
     return args
 
 
@@ -154,11 +158,15 @@ def choose_splits(args: argparse.Namespace, builder: NightsBuilder) -> Splits | 
     """
     if args.splits:
         return Splits.from_json(args.splits)
-    if args.fractions:
-        return by_fraction(
-            [night.subject for night in builder.nights()], args.fractions, seed=args.seed, strata=builder.strata()
-        )
-    return None
+    if args.fractions is None:
+        return None
+    subjects = {night.subject for night in builder.nights()}
+    drawn_before = args.output / SPLITS_FILE
+    if drawn_before.is_file():  # whoever leaves or joins must not move the others
+        splits = Splits.from_json(drawn_before)
+        if subjects != set(splits.splits[0].subjects):
+            return splits
+    return by_fraction(subjects, args.fractions, seed=args.seed, strata=builder.strata())
 
 
 def check_push(repo: str, is_private: bool, builder: NightsBuilder) -> None:
@@ -224,10 +232,13 @@ def _names(text: str) -> list[str]:
 
 
 def _fractions(text: str) -> tuple[float, ...]:
-    fractions = tuple(float(part) for part in text.split(","))
-    if len(fractions) != len(PARTS):
-        raise ValueError(text)
-    return fractions
+    try:
+        train, validation, test = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected three numbers that sum to 1 (train, validation, test), for example 0.7,0.1,0.2; found {text}"
+        ) from error
+    return train, validation, test
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 from inspect import signature
 
 from dataset_builders.night_rows import NightRows
-from dataset_builders.npz_nights import list_subjects, read_npz_nights
+from dataset_builders.nights_builder import extractor_settings
+from dataset_builders.npz_nights import find_npz_nights, read_npz_nights
 from dataset_builders.prepared_nights import is_prepared, read_prepared_nights
 from dataset_builders.splits import Splits
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import SettingError
-from modeling_sleepvit.stager import folder_or_id
 
 from .training_settings import DataArguments, ModelArguments
 
@@ -29,15 +29,26 @@ def read_splits(
         SettingError: a subject is named twice or nobody is left to learn from.
         DatasetError: the folder or a file in it cannot be used, or the splits do not know a subject.
     """
-    folder = data_args.data_dir
-    prepared = read_prepared_nights(folder) if is_prepared(folder) else None
-    everybody = list_subjects(folder) if prepared is None else sorted({night.subject for night in prepared})
-    validation_subjects, test_subjects = _left_out(data_args, everybody)
-    train_subjects = [subject for subject in everybody if subject not in {*validation_subjects, *test_subjects}]
-    nights = prepared or read_npz_nights(folder, feature_extractor, [*train_subjects, *validation_subjects])
-    train_nights = [night for night in nights if night.subject in train_subjects]
-    if not train_nights:
-        raise SettingError(f"{folder}: all subjects are left out, so nobody is left to learn from.")
+    folder, pattern = data_args.data_dir, data_args.subject_pattern
+    if is_prepared(folder):
+        by_part = read_prepared_nights(folder)
+        if set(by_part) != {"train"}:
+            if data_args.splits or data_args.test_subjects or data_args.validation_subjects:
+                raise SettingError(
+                    f"{folder}: this dataset is split already; leave splits, test_subjects and validation_subjects "
+                    "out."
+                )
+            return _learnable(by_part.get("train", []), folder), by_part.get("validation", [])
+        nights = by_part["train"]
+        everybody = sorted({night.subject for night in nights})
+        validation_subjects, test_subjects = _left_out(data_args, everybody)
+    else:
+        everybody = _subjects_of_npz(folder, pattern)
+        validation_subjects, test_subjects = _left_out(data_args, everybody)
+        wanted = [subject for subject in everybody if subject not in test_subjects]
+        nights = read_npz_nights(folder, feature_extractor, wanted, subject_pattern=pattern)
+    left_out = {*validation_subjects, *test_subjects}
+    train_nights = _learnable([night for night in nights if night.subject not in left_out], folder)
     return train_nights, [night for night in nights if night.subject in validation_subjects]
 
 
@@ -61,7 +72,7 @@ def make_feature_extractor(model_args: ModelArguments, data_args: DataArguments)
     if saved_in and settings:
         raise SettingError(f"feature_extractor: {saved_in[0]} brings its own; leave this setting out.")
     if saved_in:
-        extractors = [SleepViTFeatureExtractor.from_pretrained(folder_or_id(place)) for place in saved_in]
+        extractors = [SleepViTFeatureExtractor(**extractor_settings(place)) for place in saved_in]
         if extractors[0].to_dict() != extractors[-1].to_dict():
             raise SettingError(
                 f"{folder}: its rows were not made by the feature extractor of {checkpoint}; prepare them with "
@@ -78,6 +89,22 @@ def make_feature_extractor(model_args: ModelArguments, data_args: DataArguments)
         unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
         feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
     return feature_extractor
+
+
+def _learnable(nights: list[NightRows], folder: str) -> list[NightRows]:
+    if not nights:
+        raise SettingError(f"{folder}: all subjects are left out, so nobody is left to learn from.")
+    return nights
+
+
+def _subjects_of_npz(folder: str, pattern: str | None) -> list[str]:
+    nights = find_npz_nights(folder, subject_pattern=pattern)
+    if pattern is None and all(night.subject == night.recording for night in nights):
+        raise SettingError(
+            f"{folder}: the names of its files are not those of Sleep-EDF, so it is not known which nights are of one "
+            "person; set subject_pattern to a regular expression whose first group is the subject."
+        )
+    return sorted({night.subject for night in nights})
 
 
 def _left_out(data_args: DataArguments, everybody: list[str]) -> tuple[list[str], list[str]]:

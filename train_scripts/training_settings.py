@@ -46,7 +46,14 @@ class ModelArguments:
 class DataArguments:
     """Which nights are learned from, watched and left out."""
 
-    data_dir: str = field(metadata={"help": "Folder that sleepvit prepare made, or one of npz nights."})
+    data_dir: str = field(
+        default="",
+        metadata={"help": "Folder that sleepvit prepare made, whose splits then hold, or one of npz nights."},
+    )
+    subject_pattern: str | None = field(
+        default=None,
+        metadata={"help": "For npz nights: regular expression whose first group, in a file's name, is the subject."},
+    )
     splits: str | None = field(
         default=None, metadata={"help": "JSON file of splits by subject, in the place of the two lists."}
     )
@@ -80,7 +87,10 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         settings = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
-        return HfArgumentParser((ModelArguments, DataArguments, TrainingArguments)).parse_dict(settings)
+        groups = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments)).parse_dict(settings)
+        if not groups[1].data_dir:
+            raise ValueError("no data_dir, which says where the nights lie")
+        return groups
     except (OSError, ValueError, TypeError) as error:
         raise SettingError(f"{path}: expected a JSON file of settings, found: {error}.") from error
 

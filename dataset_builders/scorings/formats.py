@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -135,11 +135,12 @@ def _readable(annotations: bytes) -> bytes:
 
 
 def _edf_start(header: bytes) -> datetime | None:
-    """The date and time of the header, read as `modeling_sleepvit.recordings` reads them."""
+    """The date and time of the header; None for midnight sharp, which programs write that know no clock time."""
     try:
-        return datetime.strptime(header[168:184].decode("ascii"), "%d.%m.%y%H.%M.%S")
+        start = datetime.strptime(header[168:184].decode("ascii"), "%d.%m.%y%H.%M.%S")
     except ValueError:
         return None
+    return None if start.time() == time() else start
 
 
 def read_scoring_xml(text: str) -> RawScoring:

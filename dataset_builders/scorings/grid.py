@@ -1,6 +1,7 @@
 """Spans of time with a stage -> one stage per epoch."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,9 @@ _ROUNDING = 1e-6
 # So many spans, most of them clearly shorter than an epoch, are epochs of another length or times in another unit.
 _ENOUGH_SPANS = 10
 _SHORT_SPAN = 0.75
+_MOST_OVERLAPS = 0.1
+# Part of an epoch: the edges of neighbours that overlap by less were rounded.
+_LEAST_OVERLAP = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def stages_on_grid(spans: Sequence[StageSpan], epoch_seconds: float) -> StageGri
         epoch_seconds: length of an epoch in s.
 
     Raises:
-        HypnogramError: an onset or a duration is no time of a night, the spans fill no epoch, or most of them are
-            clearly shorter than one.
+        HypnogramError: an onset or a duration is no time of a night, the spans fill no epoch, most of them are clearly
+            shorter than one, or more than a tenth of the epochs are unclear since spans overlap.
     """
     check_epoch_seconds(epoch_seconds)
     for span in spans:
@@ -94,7 +98,10 @@ def stages_on_grid(spans: Sequence[StageSpan], epoch_seconds: float) -> StageGri
     tail_s = (end - n_epochs) * epoch_seconds
     if tail_s > 0.01 * epoch_seconds:
         notes.append(f"The last {tail_s:g} s of the scoring fill less than half an epoch and were left out.")
-    stages, n_gaps, first_gap = _stage_of_each_epoch(_coverage(spans, offset_s, epoch_seconds, n_epochs))
+    coverage = _coverage(spans, offset_s, epoch_seconds, n_epochs)
+    stages, is_clear = _stage_of_each_epoch(coverage)
+    _check_overlaps(spans, coverage, is_clear, offset_s, epoch_seconds)
+    n_gaps, first_gap = int((~is_clear).sum()), int(is_clear.argmin())
     if n_gaps:
         notes.append(
             f"{n_gaps} epochs have no single stage that covers more than half of them and are UNS; the first is epoch "
@@ -171,10 +178,49 @@ def _merged(intervals: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return merged
 
 
-def _stage_of_each_epoch(coverage: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Return the stages, the number of epochs without a clear one, and the first of those."""
+def _stage_of_each_epoch(coverage: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stages, and for each epoch whether it has a clear one."""
     covers = coverage > 0.5 + _ROUNDING  # (6, n_epochs)
     is_clear = covers.sum(axis=0) == 1
     stages = np.where(is_clear, np.array(_STAGES)[covers.argmax(axis=0)], UNSCORED)
-    gaps = np.flatnonzero(~is_clear)
-    return stages, len(gaps), int(gaps[0]) if len(gaps) else 0
+    return stages, is_clear
+
+
+def _check_overlaps(
+    spans: list[StageSpan], coverage: np.ndarray, is_clear: np.ndarray, offset_s: float, epoch_seconds: float
+) -> None:
+    """Refuse a scoring in which overlaps, and the gaps that rounded onsets leave behind them, cost many epochs."""
+    scored = [span for span in spans if span.stage != UNSCORED]
+    n_epochs = len(is_clear)
+    overlaps = ~is_clear & (coverage[: len(STAGES)].sum(axis=0) > 1 + _LEAST_OVERLAP)
+    # Where two spans share an onset, one of them may be missing in the epoch behind it, be their stages alike or not.
+    is_shared = np.zeros(n_epochs, dtype=bool)
+    for onset_s, count in Counter(span.onset_s for span in scored).items():
+        epoch = int((onset_s - offset_s) / epoch_seconds + _ROUNDING)
+        if count > 1 and epoch < n_epochs:
+            is_shared[epoch] = True
+    is_left_behind = np.append(False, is_shared[:-1]) & (coverage.sum(axis=0) < _ROUNDING)
+    n_lost = int((overlaps | is_left_behind).sum())
+    if n_lost <= _MOST_OVERLAPS * n_epochs:
+        return
+    first = int((overlaps | np.append(is_left_behind[1:], False)).argmax())
+    begin_s, end_s = (offset_s + epoch * epoch_seconds for epoch in (first, first + 1))
+    inside = [span for span in scored if span.onset_s < end_s and span.onset_s + span.duration_s > begin_s]
+    earlier, later = _first_overlap(sorted(inside, key=lambda span: span.onset_s))
+    raise HypnogramError(
+        f"{later.where} ({later.stage}) overlaps {earlier.where} ({earlier.stage}), and such overlaps leave {n_lost} "
+        f"of {n_epochs} epochs without a clear stage: expected one stage at a time; are its onsets rounded to "
+        "minutes, or are two scorers in one file?"
+    )
+
+
+def _first_overlap(spans: list[StageSpan]) -> tuple[StageSpan, StageSpan]:
+    """Find two spans that overlap and differ in their stage; without any, the first two. Sorted by onset."""
+    longest: dict[str, StageSpan] = {}
+    for span in spans:
+        for stage, other in longest.items():
+            if stage != span.stage and other.onset_s + other.duration_s > span.onset_s:
+                return other, span
+        other = longest.get(span.stage, span)
+        longest[span.stage] = max(other, span, key=lambda one: one.onset_s + one.duration_s)
+    return spans[0], spans[1]

@@ -14,7 +14,8 @@ CODES = {
     "aasm": {0: "W", 1: "N1", 2: "N2", 3: "N3", 4: "R", 8: UNSCORED, 9: UNSCORED, -1: UNSCORED, -2: UNSCORED},
 }
 """What a number means. "rk" is written by Compumedics and the NSRR (6 movement, 9 unscored), "aasm" by most Python
-projects; its 8 (recorder disconnected) and -2 (artefact) are those of the Bitbrain Open Access Sleep dataset."""
+projects (`_meaning_of_codes` adds its 5); 8 (recorder disconnected) and -2 (artefact) are those of the Bitbrain Open
+Access Sleep dataset."""
 
 _MISSING = ("", "n/a", "nan", "none", "null")
 _NUMBER = re.compile(r"[+-]?\d{1,9}(\.0*)?", re.ASCII)
@@ -54,7 +55,8 @@ def stages_of_entries(
 
     Raises:
         UnknownStageError: an entry should be a stage or looks like one, and is in no vocabulary.
-        HypnogramError: there is no stage, or the numbers could be read in two ways.
+        HypnogramError: there is no stage, or the numbers could be read in two ways: 4 is among them, `numbers` is None
+            and REM is not named.
     """
     names = [_BEHIND_NAMES.sub("", entry.name.strip()) for entry in entries]
     stages = [_stage_or_none(name) for name in names]
@@ -120,17 +122,22 @@ def _stage_or_none(name: str) -> str | None:
 
 
 def _meaning_of_codes(codes: set[int], numbers: str | None, has_named_rem: bool) -> dict[int, str]:
-    """Choose what the numbers of a file stand for; only a 4 (S4 or REM) and a 5 tell the two ways apart."""
+    """Choose what the numbers of a file stand for.
+
+    A 4 is stage 4 or REM, and a 5 beside it settles nothing: REM, or the "unknown" of DeepSleepNet and its kin. A 5
+    without a 4 is REM either way, also under "aasm": REM keeps its old number where stage 4 is simply left out.
+    """
     if numbers not in (None, *CODES):
         raise SettingError(f'numbers is {numbers!r}: expected "rk", "aasm" or None.')
-    if numbers == "aasm" and 4 not in codes:
-        return CODES["aasm"] | {5: "R"}  # REM keeps its old number where stage 4 is simply left out
+    if numbers == "aasm":
+        return CODES["aasm"] | {5: UNSCORED if 4 in codes else "R"}
     if numbers is not None:
         return CODES[numbers]
-    if 4 in codes and 5 not in codes and not has_named_rem:
+    if 4 in codes and not has_named_rem:
         raise HypnogramError(
-            "its numbers could be read in two ways, since 4 occurs and 5 does not: 4 is stage 4 (N3) after "
-            'Rechtschaffen & Kales and often REM in AASM scorings; pass numbers="rk" or numbers="aasm".'
+            "its numbers could be read in two ways, since 4 occurs: 4 is stage 4 (N3) after Rechtschaffen & Kales and "
+            'REM in most AASM scorings; pass numbers="rk" or numbers="aasm" (on the command line --numbers rk or '
+            "--numbers aasm)."
         )
     return CODES["rk"] if 4 in codes or 5 in codes else CODES["aasm"] | CODES["rk"]
 

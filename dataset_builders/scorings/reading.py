@@ -32,16 +32,17 @@ def read_scoring(path: str | Path, numbers: str | None = None, epoch_seconds: fl
     Args:
         path: the scoring.
         numbers: what stages that are written as numbers mean: "rk" (0 W, 1 to 4 NREM, 5 R, 6 movement, 9 unscored),
-            "aasm" (0 W, 1 to 3 NREM, 4 R), or None to find out. XML is always "rk".
+            "aasm" (0 W, 1 to 3 NREM, 4 R; 5 is UNS beside a 4, as in the files of DeepSleepNet, and R without one),
+            or None to find out, which a 4 forbids unless REM is named. XML is always "rk".
         epoch_seconds: length of an epoch in s, for files that do not state it.
 
     Returns:
-        The hypnogram. Its `offset_s` is the begin of epoch 0 in the recording, or 0 where the file knows clock times
-        alone; its `start` is None where the file knows none.
+        The hypnogram. Its `offset_s` is the begin of epoch 0 in the recording, or None where the file knows clock
+        times alone; its `start` is None where the file knows none.
 
     Raises:
         HypnogramError: there is no such file, it is none of these formats or damaged, holds no stage, its times are
-            no times of a night, or its numbers could be read in two ways.
+            no times of a night or many of its stages overlap, or its numbers could be read in two ways.
         UnknownStageError: a stage is in no vocabulary.
         SettingError: `numbers` is something else.
     """
@@ -92,7 +93,7 @@ def _hypnogram(raw: RawScoring, recording: str, numbers: str | None, epoch_secon
         epoch_seconds=epoch_seconds,
         recording=recording,
         notes=(*raw.notes, *notes),
-        offset_s=offset_s if raw.counts_from_recording else 0.0,
+        offset_s=offset_s if raw.counts_from_recording else None,
     )
 
 

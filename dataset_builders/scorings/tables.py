@@ -51,15 +51,16 @@ EPOCH_COLUMNS = ("epoch", "epochs", "epoch_number", "epoch_index", "epoch_id", "
 def read_scoring_table(text: str) -> RawScoring:
     """Read a table with one row per epoch or event, or a text with one stage per line.
 
-    Columns are parted by tabs, semicolons or commas, and found by their names; a single column needs no name. Blank
-    lines and lines that begin with "#" are passed over.
+    Columns are parted by tabs, semicolons or commas, and found by their names; a single column needs no name. Lines
+    that begin with "#" are passed over, and so are blank lines, where onsets or numbers of epochs tell the place of a
+    row; where its line alone does, they would shift every later epoch and are refused, those at the end excepted.
 
     Args:
         text: the whole file.
 
     Raises:
         HypnogramError: no column of stages is known, a row is not as wide as its table, a field is no number and no
-            time, or numbered epochs are not consecutive.
+            time, numbered epochs are not consecutive, or a line is blank where each is an epoch.
 
     Source:
         Brain Imaging Data Structure 1.9, section on task events; the events that Noxturnal exports, as the R package
@@ -69,6 +70,7 @@ def read_scoring_table(text: str) -> RawScoring:
     header = [_key(cell) for cell in rows[0].cells]
     stage_column = next((name for name in (*STAGE_COLUMNS, *EVENT_COLUMNS) if name in header), None)
     if stage_column is None and len(header) == 1:
+        _refuse_blank_lines(text)
         return RawScoring([ScoringEntry(row.cells[0], row.where) for row in rows])
     if stage_column is not None:
         rows = rows[1:]
@@ -84,6 +86,8 @@ def read_scoring_table(text: str) -> RawScoring:
     table = _Table(header, rows)
     onsets = table.first_of(ONSET_COLUMNS)
     if onsets is None:
+        if table.first_of(EPOCH_COLUMNS) is None:
+            _refuse_blank_lines(text)
         return _epochs_in_order(table, stage_column)
     times = read_onsets(onsets, table.places)
     durations = _durations(table, times)
@@ -117,6 +121,15 @@ def lines_of(text: str) -> list[tuple[int, str]]:
     if not lines:
         raise HypnogramError("it is empty: expected a scoring; copy or export it again.")
     return lines
+
+
+def _refuse_blank_lines(text: str) -> None:
+    last = lines_of(text)[-1][0]
+    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+        if number < last and not line.strip():
+            raise HypnogramError(
+                f"line {number} is blank: expected a stage on every line; write ? for an epoch that has none."
+            )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Columns of onsets, ends and durations: seconds, clock times with a date, and times of day that pass midnight."""
+"""Columns of onsets, ends and durations: seconds, clock times with a date, times of day that pass midnight."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,6 +15,8 @@ ARBITRARY_DATE = datetime(1985, 1, 1)
 
 ARBITRARY_DATE_NOTE = f"The file tells the time of day alone: the date {ARBITRARY_DATE:%Y-%m-%d} is arbitrary."
 
+ELAPSED_NOTE = "The first time is 00:00:00: the times were taken to count from the start of the recording."
+
 _DAY_S = 86_400.0
 _NAN = float("nan")
 # MNE writes onsets as dates from here on where it knows no clock time.
@@ -22,6 +24,7 @@ _NO_DATE = datetime(1970, 1, 1)
 _DATED = ("%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p",
           "%d.%m.%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S")  # fmt: skip
 _TIMES_OF_DAY = ("%H:%M:%S", "%I:%M:%S %p", "%H:%M", "%H.%M.%S")
+_ZONE = re.compile(r":\d\d([.,]\d+)?\s*(Z|UTC|GMT|[+-]\d\d(:?\d\d){0,2})$", re.ASCII | re.IGNORECASE)
 _FRACTION = re.compile(r"(?<=:\d\d)[.,](\d{1,9})(?!\d)", re.ASCII)
 
 
@@ -31,9 +34,9 @@ class Times:
 
     Args:
         seconds: s after `start`, or after the start of the recording; NaN where a field was no time.
-        start: the earliest clock time, or None where the column holds seconds of the recording.
+        start: the earliest clock time, or None where the column counts from the start of the recording.
         notes: sentences about what was guessed.
-        clock: what the fields say where they are clock times, else None.
+        clock: what the fields say where they are written as clock times, else None.
         is_time_of_day: whether they have no date.
     """
 
@@ -54,7 +57,7 @@ class Times:
             s, None where a field stands for "no value".
 
         Raises:
-            HypnogramError: the ends are not written as the onsets are.
+            HypnogramError: the ends are not written as the onsets are, or have a time zone.
         """
         if self.clock is None:
             return [
@@ -70,12 +73,14 @@ class Times:
 def read_onsets(cells: Sequence[str], places: Sequence[str]) -> Times:
     """Read a column of onsets: numbers are s after the start of the recording, anything else a clock time.
 
+    Times of day of which 00:00:00 is the first and the earliest count from the start of the recording too.
+
     Args:
         cells: one field per row.
         places: where each stands in the file, for messages.
 
     Raises:
-        HypnogramError: a field is neither.
+        HypnogramError: a field is neither, or has a time zone.
     """
     first = next((cell for cell in cells if not is_missing(cell)), "0")
     if seconds_or_none(first) is not None:
@@ -85,6 +90,8 @@ def read_onsets(cells: Sequence[str], places: Sequence[str]) -> Times:
     start = min(time for time in days if time)
     if timedelta(0) <= start - _NO_DATE < timedelta(days=1):
         return Times(_since(_NO_DATE, days), clock=days)
+    if is_time_of_day and start == ARBITRARY_DATE == next(time for time in days if time):
+        return Times(_since(start, days), notes=(ELAPSED_NOTE,), clock=days, is_time_of_day=True)
     notes = (ARBITRARY_DATE_NOTE,) if is_time_of_day else ()
     return Times(_since(start, days), start, notes, days, is_time_of_day)
 
@@ -137,6 +144,11 @@ def _read_clock(cells: Sequence[str], places: Sequence[str]) -> tuple[list[datet
 
     Where day and month could be either, the order in which the times lie closer together is taken.
     """
+    for cell, place in zip(cells, places):
+        if _ZONE.search(cell):
+            raise HypnogramError(
+                f"{place} has the time {cut(cell)!r}: expected the local clock time of the recording, without a zone."
+            )
     formats = [(_isoformat, False)]
     formats += [(_strptime(pattern), False) for pattern in _DATED]
     formats += [(_strptime(pattern), True) for pattern in _TIMES_OF_DAY]

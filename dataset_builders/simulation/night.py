@@ -160,17 +160,18 @@ def write_simulated_night(path: str | Path, night: SimulatedNight) -> tuple[Path
     """Write a night as a cohort would hold it: an EDF+ file of signals and, beside it, one of scorings alone.
 
     Args:
-        path: file for the signals, with the suffix .edf; the scoring gets `<stem>-Hypnogram.edf`. Existing files are
-            replaced.
+        path: file for the signals, with the suffix .edf, in a folder that is made if need be; the scoring gets
+            `<stem>-Hypnogram.edf`. Existing files are replaced.
         night: what `simulate_night` gave.
 
     Returns:
         the paths of the two files.
 
     Raises:
-        SettingError: the folder does not exist, or the suffix is another one; nothing is written then.
+        SettingError: the suffix is another one; nothing is written then.
     """
     path = checked_output(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     scoring_path = path.with_name(f"{path.stem}-Hypnogram.edf")
     header = {
         "patient": edfio.Patient(code="SIMULATED", name="SIMULATED"),
@@ -204,13 +205,11 @@ def checked_output(path: str | Path) -> Path:
         the path.
 
     Raises:
-        SettingError: the folder does not exist, or the suffix is not .edf.
+        SettingError: the suffix is not .edf.
     """
     path = Path(path)
     if path.suffix.lower() != ".edf":
         raise SettingError(f'{path}: expected a file with the suffix .edf, found "{path.suffix}"; name it anew.')
-    if not path.parent.is_dir():
-        raise SettingError(f"{path}: expected the folder {path.parent}, found none; make it first.")
     return path
 
 

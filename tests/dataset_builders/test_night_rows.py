@@ -93,10 +93,24 @@ class TestAlignment:
         rows = self.rows(noise_recording(8), Hypnogram(NIGHT, offset_s=45))
         assert (rows.first_onset_s, rows.first_epoch, len(rows)) == (45, 1, 6)
 
-    def test_clock_times_go_before_the_offset_and_dates_do_not_count(self):
+    def test_clock_times_alone_are_enough_and_dates_do_not_count(self):
         recording = noise_recording(8, start=datetime(1985, 1, 1, 23, 59, 30))
-        rows = self.rows(recording, Hypnogram(NIGHT, start=datetime(2019, 5, 6, 0, 0, 30)))
-        assert rows.first_onset_s == 60
+        hypnogram = Hypnogram(NIGHT, start=datetime(2019, 5, 6, 0, 0, 30), offset_s=None)
+        assert self.rows(recording, hypnogram).first_onset_s == 60
+        with pytest.raises(
+            DatasetError, match="tells clock times alone, expected a recording whose header has a start"
+        ):
+            self.rows(noise_recording(8), hypnogram)
+
+    def test_clock_and_onsets_have_to_agree(self):
+        recording = noise_recording(8, start=datetime(2020, 1, 1, 22, 30))
+        with pytest.raises(
+            DatasetError, match=r"0 s .* by its onsets and 60 s after it by the clock \(22:31:00 and 22:"
+        ):
+            self.rows(recording, Hypnogram(NIGHT, start=datetime(2020, 1, 1, 22, 31)))
+        # midnight sharp stands in headers that know no clock time
+        recording = replace(recording, start=datetime(1985, 1, 1))
+        assert self.rows(recording, Hypnogram(NIGHT, start=datetime(2020, 1, 1, 22, 31))).first_onset_s == 0
 
     def test_less_than_a_second_between_the_clocks_is_rounding(self):
         recording = noise_recording(6, start=datetime(2020, 1, 1, 23))

@@ -77,6 +77,25 @@ def test_another_content_of_the_folder_is_another_dataset(cohort, folder):
     assert columns_of(builder)["label"][-8:].tolist() == [3] * 8
 
 
+def test_another_content_of_a_table_and_of_files_elsewhere_is_another_dataset(folder, tmp_path):
+    table = tmp_path / "pairs.csv"
+    settings = {
+        "feature_extractor": SleepViTFeatureExtractor(),
+        "cache_dir": str(tmp_path / "cache"),
+        "table": str(table),
+    }
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("stage\n" + "N2\n" * 8)
+    table.write_text(f"recording,scoring,subject\nP1_n1.edf,{elsewhere},A\n")
+    Cohort(folder=folder, **settings).download_and_prepare()
+    table.write_text(f"recording,scoring,subject\nP1_n1.edf,{elsewhere},B\n")
+    elsewhere.write_text("stage\n" + "N3\n" * 8)
+    builder = Cohort(folder=folder, **settings)
+    builder.download_and_prepare()
+    assert set(columns_of(builder)["subject"]) == {"B"}
+    assert set(columns_of(builder)["label"]) == {3}
+
+
 def test_splits_by_subject(cohort):
     builder = cohort(parts={"train": ["P2"], "test": ["P1"]})
     builder.download_and_prepare()
@@ -89,6 +108,10 @@ def test_splits_by_subject(cohort):
     ("settings", "message"),
     [
         ({"parts": {"train": ["P1", "P2"], "test": ["P1"]}}, "P1"),
+        (
+            {"parts": {"train": ["P1_n1", "P1_n2"]}, "subject_pattern": None},
+            "expected to be told which recordings are",
+        ),
         ({"parts": {"train": ["P1"]}}, "P2"),
         ({"parts": {"training": ["P1", "P2"]}}, "the split 'training' is unknown: expected train, validation, test"),
         ({"subjects": ["P3"]}, "expected the subjects P3, found none of that name"),

@@ -78,10 +78,11 @@ def test_windows_never_cross_a_recording(dataset, stride):
     nights = nights_of_dataset(dataset)
     of_epoch = {value.tobytes(): night for night in nights for value in night.input_values[:]}
     sequences = EpochSequences(nights, sequence_length=3, stride=stride)
-    assert len(sequences) == 3 * (6 if stride == 1 else 3)
+    masks = [window["attention_mask"].tolist() for window in sequences]
+    assert masks == 3 * ([[1, 1, 1]] * 6 if stride == 1 else [[1, 1, 1], [1, 1, 1], [1, 1, 0]])
     for window in sequences:
-        assert window["attention_mask"].tolist() == [1, 1, 1]
-        assert len({id(of_epoch[value.numpy().tobytes()]) for value in window["input_values"]}) == 1
+        epochs = window["input_values"][window["attention_mask"].bool()]
+        assert len({id(of_epoch[value.numpy().tobytes()]) for value in epochs}) == 1
 
 
 def test_a_night_shorter_than_the_window_is_padded_and_masked(dataset):
@@ -102,6 +103,17 @@ def test_a_night_shorter_than_the_window_is_padded_and_masked(dataset):
 def test_what_is_no_such_dataset(dataset, change, message):
     with pytest.raises(DatasetError, match=message):
         nights_of_dataset(change(dataset))
+
+
+def test_a_streamed_dataset_cannot_be_searched_for_nights(folder):
+    with pytest.raises(DatasetError, match="loaded, not streamed, found IterableDataset"):
+        nights_of_dataset(load_dataset(str(folder), split="train", streaming=True))
+
+
+def test_an_unfinished_folder_is_named(tmp_path):
+    (tmp_path / "preparation.json").write_text("{}")
+    with pytest.raises(DatasetError, match="this dataset is not finished; run sleepvit prepare once more"):
+        read_prepared_nights(tmp_path)
 
 
 def test_a_folder_that_is_no_dataset_is_named(tmp_path):
@@ -136,6 +148,6 @@ class TestTrainer:
         self.step(tmp_path, model, dataset)
 
     def test_sequences_go_in(self, folder, tmp_path):
-        sequences = EpochSequences(read_prepared_nights(folder), sequence_length=4, stride=1)
+        sequences = EpochSequences(read_prepared_nights(folder)["train"], sequence_length=4, stride=1)
         config = SleepViTSequenceConfig(**TINY, epoch_config={**TINY, "num_channels": 1}, sequence_length=4)
         self.step(tmp_path, SleepViTForAudioFrameClassification(config), sequences, dataloader_num_workers=1)

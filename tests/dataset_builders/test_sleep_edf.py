@@ -147,10 +147,26 @@ def test_missing_files_are_named(release):
         SleepEDF("sedf-20", folder=release).nights()
 
 
+def test_names_in_small_letters_and_lost_nights(release, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for path in release.rglob("*.edf"):
+        shutil.copy(path, folder / path.name.lower())
+    shutil.copy(release / "SHA256SUMS.txt", folder)
+    builder = SleepEDF("sedf-20", folder=folder, **SUBJECT)
+    assert [(night.recording, night.subject) for night in builder.nights()] == [
+        ("SC4001E0", "SC400"),
+        ("SC4002E0", "SC400"),
+    ]
+    assert all(len(night.checksums) == 2 for night in builder.nights())
+    (folder / "sc4002e0-psg.edf").unlink()
+    builder = SleepEDF("sedf-20", folder=folder, exclude=["SC4002E0"], **SUBJECT)
+    assert [night.recording for night in builder.nights()] == ["SC4001E0"]
+
+
 class TestDownload:
     def test_what_is_missing_is_fetched_and_checked(self, server, release, tmp_path):
-        folder = tmp_path / "copy"
-        folder.mkdir()
+        folder = tmp_path / "new" / "copy"
         builder = SleepEDF("sedf-20", folder=folder, download=True, url=server, **SUBJECT)
         assert [night.recording for night in builder.nights()] == ["SC4001E0", "SC4002E0"]
         for path in release.rglob("*.edf"):

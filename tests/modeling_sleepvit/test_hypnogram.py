@@ -172,6 +172,18 @@ class TestTable:
         with pytest.raises(HypnogramError, match="begins nan s after its recording"):
             Hypnogram(NIGHT, offset_s=float("nan"))
 
+    def test_a_hypnogram_may_know_its_clock_time_alone(self):
+        start = datetime(2020, 1, 31, 23, 10)
+        by_clock = Hypnogram(NIGHT, start=start, offset_s=None)
+        assert by_clock.offset_s is None
+        assert by_clock != Hypnogram(NIGHT, start=start)
+        assert by_clock.onsets_s.tolist() == Hypnogram(NIGHT).onsets_s.tolist()
+        assert by_clock.to_frame()["onset_s"].tolist()[:2] == [0, 30]
+        assert by_clock.agreement(Hypnogram(NIGHT))["accuracy"] == 1
+        assert by_clock.plot().get_xlabel() == "Clock time"
+        with pytest.raises(HypnogramError, match="has neither offset_s nor start: expected one"):
+            Hypnogram(NIGHT, offset_s=None)
+
     def test_csv_round_trip_keeps_stages_and_six_decimals(self, hypnogram, tmp_path):
         path = tmp_path / "night_hypnogram.csv"
         hypnogram.to_csv(path)

@@ -105,6 +105,60 @@ def test_the_extractor_of_a_checkpoint_makes_the_rows(prepare, npz_nights, tiny_
     assert json.loads((folder / "preprocessor_config.json").read_text())["scaling"] == "robust"
 
 
+def test_nobody_is_split_before_it_is_known_whose_nights_they_are(prepare, cohort):
+    code, _, err, folder = prepare("cohort", cohort, "--fractions", "0.5,0,0.5")
+    assert code == 2
+    assert "expected to be told which recordings are of one person before they are split" in err
+    assert not folder.exists()
+
+
+def test_splits_stay_when_somebody_leaves_and_refuse_who_joins(prepare, npz_nights):
+    arguments = ("npz", npz_nights, "--fractions", "0.6,0.2,0.2")
+    *_, folder = prepare(*arguments)
+    drawn = (folder / "splits.json").read_text()
+    left = npz_nights / "SC4031E0.npz"
+    gone = left.rename(left.with_suffix(".gone"))
+    assert prepare(*arguments)[0] == 0
+    assert (folder / "splits.json").read_text() == drawn
+    assert not list(folder.rglob("SC4031E0.parquet"))
+    gone.rename(npz_nights / "SC4991E0.npz")
+    code, _, err, _ = prepare(*arguments)
+    assert code == 2
+    assert "SC499" in err
+
+
+def test_other_fractions_need_another_folder(prepare, npz_nights):
+    prepare("npz", npz_nights, "--fractions", "0.6,0.2,0.2")
+    code, _, err, _ = prepare("npz", npz_nights, "--fractions", "0.8,0.1,0.1")
+    assert code == 2
+    assert "begun with other settings (parts)" in err
+
+
+def test_odd_files_do_not_stop_the_others(prepare, npz_nights):
+    (npz_nights / "SC4000E0.npz").write_bytes(b"PK no archive")
+    np.savez(npz_nights / "SC4501E0.npz", x=np.ones((2, 3000)), y=[0, 1], fs=100)
+    np.savez(npz_nights / "SC4511E0.npz", x=np.ones((2, 500)), y=np.eye(2), fs=100)
+    code, out, err, _ = prepare("npz", npz_nights)
+    assert code == 2
+    assert "50 scored epochs of 10 recordings" in out
+    for name, reason in (
+        ("SC4000E0", "expected an npz night with x, y and fs"),
+        ("SC4501E0", "expected epochs of shape (1, 20, 5)"),
+        ("SC4511E0", "one y for each epoch"),
+    ):
+        (line,) = [line for line in err.splitlines() if f"{name} was not prepared" in line]
+        assert reason in line
+
+
+def test_nothing_is_told_of_what_is_gone(prepare, cohort):
+    *_, folder = prepare("cohort", cohort)
+    (cohort / "S1.txt").unlink()
+    assert prepare("cohort", cohort)[0] == 2
+    assert not (folder / "README.md").exists()
+    assert not (folder / "recordings.csv").exists()
+    assert not list(folder.rglob("*.parquet"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -127,7 +181,8 @@ def test_mistakes_end_with_one_sentence(prepare, npz_nights, arguments, message)
 
 
 @pytest.mark.parametrize(
-    "arguments", [("sedf-21", "."), ("npz", ".", "--fractions", "1"), ("npz", ".", "--num-proc", "0")]
+    "arguments",
+    [("sedf-21", "."), ("npz", ".", "--fractions", "1"), ("npz", ".", "--num-proc", "0"), ("npz", ".", "--fold", "a")],
 )
 def test_arguments_that_make_no_sense_end_with_usage(prepare, arguments):
     with pytest.raises(SystemExit) as error:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioFrameClassification
 
 from dataset_builders.npz_nights import read_npz_nights
-from dataset_builders.splits import Splits
+from dataset_builders.splits import Splits, leave_one_subject_out
 from modeling_sleepvit import SleepViTFeatureExtractor, embedded_checkpoint
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.stager import load_stager
@@ -210,7 +210,6 @@ class TestPreparedDatasets:
         settings = {name: value for name, value in settings.items() if name not in without}
         return settings | {
             "data_dir": str(prepared),
-            "splits": str(prepared / "splits.json"),
             "model_name_or_path": str(tiny_checkpoints["sequence"]),
             "num_train_epochs": 1,
         }
@@ -231,12 +230,29 @@ class TestPreparedDatasets:
         ]
         assert 0 < max(moved) < 1, "the weights are not those of the checkpoint, moved"
 
-    def test_validation_and_test_subjects_are_those_of_the_file(self, fine_tuning, prepared):
-        data_args = DataArguments(data_dir=str(prepared), splits=str(prepared / "splits.json"))
-        train, validation = read_splits(data_args, SleepViTFeatureExtractor())
+    def test_a_dataset_that_is_split_is_learned_from_as_it_is_split(self, prepared):
+        train, validation = read_splits(DataArguments(data_dir=str(prepared)), SleepViTFeatureExtractor())
         (split,) = Splits.from_json(prepared / "splits.json")
         assert {night.subject for night in train} == set(split.train)
         assert {night.subject for night in validation} == set(split.validation)
+
+    def test_a_dataset_in_one_piece_is_split_by_a_file(self, simulated_nights, tmp_path):
+        folds = leave_one_subject_out(["SC400", "SC401", "SC402"], n_validation=1, seed=0)
+        folds.to_json(tmp_path / "folds.json")
+        assert main(["prepare", "npz", str(simulated_nights), "--output", str(tmp_path / "whole")]) == 0
+        for data_dir in (tmp_path / "whole", simulated_nights):
+            data_args = DataArguments(data_dir=str(data_dir), splits=str(tmp_path / "folds.json"), fold="SC401")
+            train, validation = read_splits(data_args, SleepViTFeatureExtractor())
+            split = folds.named("SC401")
+            assert {night.subject for night in train} == set(split.train)
+            assert {night.subject for night in validation} == set(split.validation)
+
+    def test_every_epoch_of_validation_counts_once(self, fine_tuning, prepared, tmp_path):
+        assert self.run(fine_tuning, tmp_path) == 0
+        state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
+        counted = [entry["eval_n_epochs"] for entry in state["log_history"] if "eval_n_epochs" in entry]
+        _, validation = read_splits(DataArguments(data_dir=str(prepared)), SleepViTFeatureExtractor())
+        assert counted == [sum(len(night) for night in validation)]
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -245,13 +261,27 @@ class TestPreparedDatasets:
             ({"feature_extractor": {"clip_at": 3.0}}, "feature_extractor: "),
             ({"model_name_or_path": None, "feature_extractor": {"clip_at": 3.0}}, "prepared brings its own"),
             ({"model_name_or_path": "nowhere"}, "nowhere: no such folder here"),
-            ({"test_subjects": ["SC400"]}, "splits and lists of subjects: expected one of them, found both"),
-            ({"fold": "fold-09"}, "fold-09"),
+            ({"test_subjects": ["SC400"]}, "this dataset is split already; leave splits, test_subjects and valid"),
+            ({"splits": "folds.json"}, "this dataset is split already"),
+            ({"data_dir": ""}, "no data_dir, which says where the nights lie"),
         ],
     )
     def test_settings_that_contradict(self, fine_tuning, tmp_path, capsys, change, message):
         assert self.run(fine_tuning | change, tmp_path) == 2
         assert message in capsys.readouterr().err
+
+    def test_files_and_lists_contradict(self, settings, tmp_path, capsys):
+        assert self.run(settings | {"splits": "folds.json"}, tmp_path) == 2
+        assert "splits and lists of subjects: expected one of them, found both" in capsys.readouterr().err
+
+    def test_names_that_do_not_tell_the_person_need_a_pattern(self, simulated_nights, tmp_path):
+        for path in simulated_nights.iterdir():
+            shutil.copy(path, tmp_path / f"night{path.stem[5]}_of_{path.stem[:5]}.npz")
+        with pytest.raises(SettingError, match="set subject_pattern to a regular expression"):
+            read_splits(DataArguments(data_dir=str(tmp_path)), SleepViTFeatureExtractor())
+        data_args = DataArguments(data_dir=str(tmp_path), subject_pattern="of_(.+).npz", test_subjects=["SC400"])
+        train, _ = read_splits(data_args, SleepViTFeatureExtractor())
+        assert [night.subject for night in train] == ["SC401", "SC402"] * 2
 
     def test_rows_of_another_extractor_are_refused(self, fine_tuning, tmp_path, capsys):
         assert self.run(fine_tuning | {"model_name_or_path": embedded_checkpoint()}, tmp_path) == 2

@@ -38,7 +38,6 @@ def test_channels_and_rate_are_the_ones_asked_for(tmp_path):
         ("night.edf", ["--channels", "ECG"]),
         ("night.edf", ["--seed", "-1"]),
         ("night.csv", []),
-        ("absent/night.edf", []),
     ],
 )
 def test_a_mistake_ends_with_one_line_and_exit_code_2(tmp_path, capsys, name, options):

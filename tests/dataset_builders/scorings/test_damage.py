@@ -40,6 +40,7 @@ SAMPLES = {
     "BIDS": b"onset\tduration\ttrial_type\n5.0\tn/a\tlights off\n60.0\t30.0\tSleep stage W\n90.0\t30.0\tN2\n",
     "Noxturnal": NOXTURNAL.encode(),
     "Noxturnal in UTF-16": NOXTURNAL.encode("utf-16"),
+    "elapsed times": b"time,stage\n00:00:00,W\n00:00:30,N1\n00:01:00,N2\n",
     "times of day": b"start;duration;stage\n23:59:30;00:00:30;W\n00:00:00;30;N1\n",
     "numbers": b"# R&K\n0\n0\n1\n2\n2\n3\n5\n9\n",
     "ours": b"epoch,onset_s,stage,p_W,p_N1,p_N2,p_N3,p_R,confidence\n0,0.0,W,1,0,0,0,0,1\n1,30.0,R,,,,,,\n",
@@ -80,6 +81,9 @@ def read_or_refuse(tmp_path, content):
 @example(b'"' + b"a" * 200_000)
 @example(b"onset,stage\n9999-12-31 23:59:59,W\n0001-01-01 00:00:00,W\n")
 @example(b"onset,stage\n23:59:59,W\n-1:00:00,W\n")
+@example(b"onset,stage\n9999-12-31 23:59:00,W\n9999-12-31 23:59:30,W\nn/a,W\n")
+@example(b"time,stage\n00:00,W\n00:00,N1\n00:01,N1\n00:01,R\n")
+@example(b"stage\n\n")
 def test_arbitrary_bytes(tmp_path, content):
     read_or_refuse(tmp_path, content)
 

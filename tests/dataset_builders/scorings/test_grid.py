@@ -71,11 +71,41 @@ def test_repeated_spans_do_no_harm():
 
 
 def test_gaps_and_contradictions_are_unscored_and_noted():
-    night = grid((60, 30, "W"), (120, 30, "N1"), (120, 30, "N2"), (150, 30, "R"), (180, 30, "UNS"))
-    assert night.stages.tolist() == ["W", "UNS", "UNS", "R", "UNS"]
+    night = grid((60, 30, "W"), (120, 30, "N1"), (120, 30, "N2"), (150, 300, "R"), (450, 30, "UNS"))
+    assert night.stages.tolist() == ["W", "UNS", "UNS", *["R"] * 10, "UNS"]
     assert night.notes == (
         "2 epochs have no single stage that covers more than half of them and are UNS; the first is epoch 1, 90 s.",
     )
+
+
+@pytest.mark.parametrize("n_overlaps", [10, 11])
+def test_stages_that_overlap_in_more_than_a_tenth_of_the_epochs_are_refused(n_overlaps):
+    spans = [(30 * i, 30, "N2", f"line {i}") for i in range(100)]
+    overlaps = [(30 * i, 30, "R", f"line {i + 100}") for i in range(20, 20 + n_overlaps)]
+    if n_overlaps > 10:
+        with pytest.raises(
+            HypnogramError,
+            match=r"line 120 \(R\) overlaps line 20 \(N2\), .* 11 of 100 epochs .* two scorers in one file\?",
+        ):
+            grid(*spans, *overlaps)
+    else:
+        night = grid(*spans, *overlaps)
+        assert (night.stages == "UNS").sum() == 10
+        assert "10 epochs have no single stage" in night.notes[0]
+
+
+def test_onsets_rounded_to_minutes_are_refused_also_where_stages_seldom_change():
+    stages = ["W"] * 50 + ["N2"] * 51 + ["R"] * 49
+    spans = [(60 * (i // 2), 30, stage, f"line {i}") for i, stage in enumerate(stages)]
+    with pytest.raises(HypnogramError, match=r"line 1 \(W\) overlaps line 0 \(W\), .* onsets rounded to minutes"):
+        grid(*spans)
+
+
+def test_marks_of_artefact_over_stages_and_repeated_halves_of_a_night_do_no_harm():
+    spans = [(30 * i, 30, "N2") for i in range(20)]
+    assert grid(*spans, (60, 150, "UNS")).stages.tolist() == ["N2"] * 2 + ["UNS"] * 5 + ["N2"] * 13
+    halves = [*spans, *((onset_s + 900, *rest) for onset_s, *rest in spans)]
+    assert grid(*halves, *halves).stages.tolist() == ["N2"] * 20 + ["UNS"] * 10 + ["N2"] * 20
 
 
 def test_a_short_tail_is_left_out_and_noted():

@@ -205,6 +205,14 @@ class TestEdfPlus:
         assert scoring.start is None
         assert scoring.n_epochs == 4
 
+    def test_midnight_sharp_is_no_known_clock_time(self, tmp_path):
+        content = edf_plus(*SCORED, starttime=time(0, 0, 0))
+        assert content[176:184] == b"00.00.00"
+        scoring = read(tmp_path, content)
+        assert (scoring.start, scoring.offset_s) == (None, 30)
+        a_second_later = edf_plus(*SCORED, starttime=time(0, 0, 1))
+        assert read(tmp_path, a_second_later).start == datetime(2020, 1, 31, 0, 0, 31)
+
 
 class TestXml:
     def test_profusion(self, tmp_path):

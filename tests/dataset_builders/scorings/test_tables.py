@@ -149,7 +149,7 @@ class TestClockTimes:
         scoring = read(tmp_path, NOXTURNAL)
         assert scoring.stages.tolist() == ["W", "N2", "N2", "N3", "R"]
         assert scoring.start == datetime(2020, 1, 31, 23, 59, 10)
-        assert scoring.offset_s == 0
+        assert scoring.offset_s is None, "the file does not know when the recording began"
         assert scoring.notes == (
             '2 events that are no stages were left out: "Analysis Start", "arousal, spontaneous".',
         )
@@ -188,7 +188,59 @@ class TestClockTimes:
     def test_ways_to_write_times(self, tmp_path, first, second, start):
         scoring = read(tmp_path, f"start time;duration;event\n{first};00:00:30;N1\n{second};30;N2\n")
         assert scoring.stages.tolist() == ["N1", "N2"]
-        assert scoring.start == start
+        assert (scoring.start, scoring.offset_s) == (start, None)
+
+    @pytest.mark.parametrize("written", ["00:{}", "0:{}", "00:{}.000", "12:{} AM"])
+    def test_times_that_begin_with_zero_are_elapsed_times(self, tmp_path, written):
+        first, second, third = map(written.format, ("00:00", "00:30", "01:00"))
+        scoring = read(tmp_path, f"time,stage\n{first},W\n{second},N1\n{third},N2\n")
+        assert scoring.stages.tolist() == ["W", "N1", "N2"]
+        assert (scoring.offset_s, scoring.start) == (0, None)
+        assert scoring.notes[0].startswith("The first time is 00:00:00: the times were taken to count from the start")
+
+    def test_elapsed_times_count_from_the_recording_and_may_pass_a_day(self, tmp_path):
+        hours = [f"{hour % 24:02}:00:00,{(hour + 1) % 24:02}:00:00,sleep-n{1 + hour % 2}" for hour in range(1, 30)]
+        content = "start,end,event\n00:00:00,00:00:10,lights off\n" + "\n".join(hours)
+        scoring = read(tmp_path, content)
+        assert (scoring.offset_s, scoring.start, scoring.n_epochs) == (3600, None, 29 * 120)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "start,end,event\n23:59:30,00:00:00,N2\n00:00:00,00:00:30,R\n",
+            "start,end,event\n00:00:00,00:00:30,R\n23:59:30,00:00:00,N2\n",
+            "start,event\n2020-02-01 00:00:00,N2\n2020-02-01 00:00:30,R\n",
+        ],
+    )
+    def test_midnight_amid_a_night_or_with_a_date_is_a_clock_time(self, tmp_path, content):
+        scoring = read(tmp_path, content)
+        assert scoring.stages.tolist() == ["N2", "R"]
+        assert scoring.start is not None
+        assert scoring.offset_s is None
+
+    @pytest.mark.parametrize(
+        "time_of_zone",
+        [
+            "2020-01-31T23:59:45Z",
+            "2020-01-31 23:59:45+00:00",
+            "2020-01-31T23:59:45.500+0100",
+            "2020-01-31T23:59-05",
+            "23:59:45 UTC",
+        ],
+    )
+    def test_a_time_zone_is_refused(self, tmp_path, time_of_zone):
+        message = r"line 2 has the time '.*': expected the local clock time of the recording, without a zone\.$"
+        with pytest.raises(HypnogramError, match=message):
+            read(tmp_path, f"onset,stage\n{time_of_zone},W\n")
+        with pytest.raises(HypnogramError, match=message):
+            read(tmp_path, f"onset,end,stage\n2020-01-31 23:59:15,{time_of_zone},W\n")
+
+    @pytest.mark.parametrize("duration", ["30", "n/a"])
+    def test_times_in_minutes_that_two_epochs_share_are_refused(self, tmp_path, duration):
+        stages = ["W", "W", "N1", "N2", "N2", "N3"] * 10
+        rows = [f"23:{i // 2:02},{duration},{stage}" for i, stage in enumerate(stages)]
+        with pytest.raises(HypnogramError, match=r"line \d+ .* overlaps line \d+ .* onsets rounded to minutes"):
+            read(tmp_path, "time,duration,stage\n" + "\n".join(rows))
 
     def test_french_exports(self, tmp_path):
         header = "Heure de début,Heure de fin,Événement,Durée"
@@ -207,9 +259,10 @@ class TestOneStagePerEpoch:
             "W\nN1\nN2\nN3\nREM\n?\n",
             "stage\nwake\ns1\ns2\ns4\nrem\nart\n",
             "Sleep stage W\r\nSleep stage 1\r\nSleep stage 2\r\nSleep stage 4\r\nSleep stage R\r\nMovement time",
-            "# scored by A. B.\n\n0\n1\n2\n4\n5\n-1\n",
-            "0.0\n1.0\n2.0\n4.0\n5.0\n6.0\n",
-            "epoch,stage\n1,0\n2,1\n3,2\n4,4\n5,5\n6,9\n",
+            "# scored by A. B.\n0\n1\n# arousal\n2\n3\n5\n-1\n\n \n# end\n\n",
+            "0.0\n1.0\n2.0\n3.0\n5.0\n6.0\n",
+            "epoch,stage\n1,0\n\n2,1\n3,2\n4,3\n5,5\n6,9\n",
+            'stage\n0\n1\n2\n3\n5\n""\n',
             "epoch;hypnogram;note\n0;W;\n1;N1;\n2;N2;a\n3;N3;\n4;R;\n5;n/a;\n",
         ],
     )
@@ -218,6 +271,25 @@ class TestOneStagePerEpoch:
         assert scoring.stages.tolist() == ["W", "N1", "N2", "N3", "R", "UNS"]
         assert (scoring.epoch_seconds, scoring.offset_s, scoring.start) == (20, 0, None)
         assert scoring.notes == ()
+
+    @pytest.mark.parametrize(
+        ("content", "line"),
+        [
+            ("W\nN1\n\nN2\n", 3),
+            ("W\r\nN1\r\n\r\nN2\r\n", 3),
+            ("\nW\nN1\n", 1),
+            ("# scored by A. B.\n \t\nW\nN1\n", 2),
+            ("stage\n\nW\nN1\n", 2),
+            ("stage\nW\n\nN2\n", 3),
+            ("stage,note\nW,\n\nN2,\n", 3),
+            ("stage,duration\nW,30\n\nN2,30\n", 3),
+            ("W\n" * 30 + "\nN2\n", 31),
+        ],
+    )
+    def test_a_blank_line_that_would_shift_epochs_is_refused(self, tmp_path, content, line):
+        message = f"line {line} is blank: expected a stage on every line; write \\? for an epoch that has none"
+        with pytest.raises(HypnogramError, match=rf"night\.txt: {message}\.$"):
+            read(tmp_path, content)
 
     def test_equal_durations_are_the_length_of_an_epoch(self, tmp_path):
         assert read(tmp_path, "epoch,duration,stage\n0,20,W\n1,20,R\n").epoch_seconds == 20
@@ -229,22 +301,31 @@ class TestOneStagePerEpoch:
         with pytest.raises(
             UnknownStageError, match=r"night.txt: line 4: unknown sleep stage 'dreaming': expected one"
         ):
-            read(tmp_path, "# a night\nW\n\ndreaming\n")
+            read(tmp_path, "# a night\nW\n# a comment\ndreaming\n")
 
 
 class TestNumbers:
     def read(self, tmp_path, *codes, **options):
         return read(tmp_path, "\n".join(map(str, codes)), **options).stages.tolist()
 
-    def test_a_five_tells_rechtschaffen_and_kales(self, tmp_path):
-        assert self.read(tmp_path, 0, 3, 4, 5, 6, 9, -1) == ["W", "N3", "N3", "R", "UNS", "UNS", "UNS"]
+    def test_rechtschaffen_and_kales(self, tmp_path):
+        stages = ["W", "N3", "N3", "R", "UNS", "UNS", "UNS"]
+        assert self.read(tmp_path, 0, 3, 4, 5, 6, 9, -1, numbers="rk") == stages
+
+    @pytest.mark.parametrize("numbers", [None, "rk", "aasm"])
+    def test_a_five_without_a_four_is_rem(self, tmp_path, numbers):
+        assert self.read(tmp_path, 0, 3, 5, -1, numbers=numbers) == ["W", "N3", "R", "UNS"]
 
     def test_without_four_and_five_both_are_alike(self, tmp_path):
         assert self.read(tmp_path, 0, 1, 2, 3, -1) == ["W", "N1", "N2", "N3", "UNS"]
 
-    def test_a_four_alone_could_be_read_in_two_ways(self, tmp_path):
-        with pytest.raises(HypnogramError, match=r'read in two ways, .* pass numbers="rk" or numbers="aasm"'):
-            self.read(tmp_path, 0, 2, 4)
+    @pytest.mark.parametrize("codes", [(0, 2, 4), (0, 2, 4, 5), (0, 2, 4, 5, 6, 9), ("W", 2, 4, 5)])
+    def test_a_four_could_be_read_in_two_ways_whatever_else_occurs(self, tmp_path, codes):
+        asked = r'pass numbers="rk" or numbers="aasm" \(on the command line --numbers rk or --numbers aasm\)\.$'
+        with pytest.raises(HypnogramError, match=rf"read in two ways, since 4 occurs: .* {asked}"):
+            self.read(tmp_path, *codes)
+
+    def test_the_setting_tells_what_a_four_is(self, tmp_path):
         assert self.read(tmp_path, 0, 2, 4, numbers="rk") == ["W", "N2", "N3"]
         assert self.read(tmp_path, 0, 2, 4, numbers="aasm") == ["W", "N2", "R"]
 
@@ -256,8 +337,9 @@ class TestNumbers:
 
     def test_five_is_rem_or_unknown_among_aasm_numbers(self, tmp_path):
         assert self.read(tmp_path, 0, 3, 5, numbers="aasm") == ["W", "N3", "R"]
-        with pytest.raises(UnknownStageError, match="line 3 has the stage number 5: expected one of -2, -1, 0, 1"):
-            self.read(tmp_path, 0, 4, 5, numbers="aasm")
+        assert self.read(tmp_path, 0, 4, 5, numbers="aasm") == ["W", "R", "UNS"]
+        with pytest.raises(UnknownStageError, match="line 3 has the stage number 6: expected one of -2, -1, 0, 1"):
+            self.read(tmp_path, 0, 4, 6, numbers="aasm")
 
     def test_other_numbers_are_unknown(self, tmp_path):
         with pytest.raises(UnknownStageError, match="line 2 has the stage number 7"):

@@ -244,11 +244,16 @@ def test_a_mistake_is_one_sentence(arguments, names):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["night.txt", "night", "absent/night.edf"])
+@pytest.mark.parametrize("name", ["night.txt", "night"])
 def test_nothing_is_written_where_it_does_not_belong(tmp_path, name):
     with pytest.raises(SettingError, match="expected"):
         write_simulated_night(tmp_path / name, simulate_night(0.1))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_made_if_need_be(tmp_path):
+    paths = write_simulated_night(tmp_path / "new" / "night.edf", simulate_night(0.1))
+    assert all(path.is_file() for path in paths)
 
 
 def test_files_come_both_or_not_at_all(tmp_path, monkeypatch):

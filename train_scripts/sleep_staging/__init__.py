@@ -1,0 +1,1 @@
+"""The figures of sleep staging as a module of Hugging Face evaluate."""
