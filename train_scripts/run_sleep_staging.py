@@ -1,6 +1,8 @@
-"""Train a SleepViT model on scored nights with the Transformers Trainer; one JSON file holds all settings.
+"""Train a SleepViT model on scored nights with the Transformers Trainer; settings come from a JSON file or flags.
 
     python -m train_scripts.run_sleep_staging train_scripts/configs/sedf20-5s.json
+    python -m train_scripts.run_sleep_staging train_scripts/configs/sedf20-5s.json --num_train_epochs 3 --seed 1
+    python -m train_scripts.run_sleep_staging --model_name_or_path CHECKPOINT --data_dir prepared/ --output_dir tuned/
 
 The same command started by `accelerate launch` or `torchrun` trains on several GPUs. Started again after an
 interruption, it goes on from the last checkpoint in `output_dir`.
@@ -38,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     """Train as the settings say and save model, feature extractor and Trainer's state in `output_dir`.
 
     Args:
-        argv: the path of the JSON file of settings; None reads the command line.
+        argv: the JSON file of settings and flags, see `parse_settings`; None reads the command line.
 
     Raises:
         SleepViTError: the settings or the data cannot be used.

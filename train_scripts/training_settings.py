@@ -1,4 +1,4 @@
-"""The settings of a training: read from a JSON file, checked, and made into a model and an augmentation."""
+"""The settings of a training: read from a JSON file or flags, checked, and made into a model and an augmentation."""
 
 import argparse
 import json
@@ -69,30 +69,43 @@ class DataArguments:
 
 
 def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
-    """Read the settings from a JSON file.
+    """Read the settings from a JSON file, from flags, or from both.
 
     Args:
-        argv: the path of the file; None reads the command line.
+        argv: the path of the file and `--name value` for each setting, any of which may be missing; a flag goes before
+            the file, and settings that hold settings are given as JSON. None reads the command line.
 
     Returns:
         the three groups of settings.
 
     Raises:
-        SettingError: the JSON file is missing, is no JSON or holds an unknown setting.
+        SettingError: the file is missing, is no JSON, or a setting is unknown or cannot be used.
     """
-    arguments = argparse.ArgumentParser(prog="sleepvit train", description="Train a model on scored nights.")
-    arguments.add_argument("settings", metavar="SETTINGS.json", help="all settings in one file")
-    path = arguments.parse_args(argv).settings
+    groups = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    parser = HfArgumentParser(
+        (ModelArguments, DataArguments, TrainingArguments),
+        prog="sleepvit train",
+        description="Train a model on scored nights, from fresh weights or from a checkpoint.",
+        allow_abbrev=False,
+    )
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS  # so that only what was given is there
+        if action.type is dict:
+            action.type = json.loads
+    parser.add_argument("settings", nargs="?", metavar="SETTINGS.json", help="file of settings, by name")
+    given = vars(parser.parse_args(argv))
+    path = given.pop("settings", None)
+    where = "settings" if path is None else f"{path}: expected a JSON file of settings, found"
     try:
-        settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        settings = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
-        groups = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments)).parse_dict(settings)
-        if not groups[1].data_dir:
+        parsed = groups.parse_dict({**settings, **given})
+        if not parsed[1].data_dir:
             raise ValueError("no data_dir, which says where the nights lie")
-        return groups
+        return parsed
     except (OSError, ValueError, TypeError) as error:
-        raise SettingError(f"{path}: expected a JSON file of settings, found: {error}.") from error
+        raise SettingError(f"{where}: {error}.") from error
 
 
 def make_model(model_args: ModelArguments) -> StagingModel:

@@ -16,7 +16,7 @@ from modeling_sleepvit.stager import load_stager
 from train_scripts import evaluate_checkpoint
 from train_scripts.cli import main
 from train_scripts.training_nights import read_splits
-from train_scripts.training_settings import DataArguments
+from train_scripts.training_settings import DataArguments, parse_settings
 
 from ..conftest import TINY
 
@@ -286,3 +286,35 @@ class TestPreparedDatasets:
     def test_rows_of_another_extractor_are_refused(self, fine_tuning, tmp_path, capsys):
         assert self.run(fine_tuning | {"model_name_or_path": embedded_checkpoint()}, tmp_path) == 2
         assert "were not made by the feature extractor of" in capsys.readouterr().err
+
+
+class TestSettings:
+    """Where settings come from."""
+
+    def test_flags_alone(self, tmp_path):
+        flags = ["--data_dir", "nights", "--output_dir", str(tmp_path), "--model", '{"hidden_size": 8}', "--use_cpu"]
+        model_args, data_args, training_args = parse_settings([*flags, "--test_subjects", "A", "B"])
+        assert (model_args.model, data_args.data_dir, data_args.test_subjects) == (
+            {"hidden_size": 8},
+            "nights",
+            ["A", "B"],
+        )
+        assert training_args.use_cpu
+        assert data_args.random_shift is True
+
+    def test_flags_go_before_the_file(self, settings, tmp_path):
+        path = tmp_path / "settings.json"
+        path.write_text(json.dumps(settings))
+        model_args, _, training_args = parse_settings([str(path), "--num_train_epochs", "2", "--seed", "7"])
+        assert (training_args.num_train_epochs, training_args.seed) == (2, 7)
+        assert training_args.learning_rate == settings["learning_rate"]
+        assert model_args.model == settings["model"]
+
+    def test_without_data_there_is_nothing_to_do(self):
+        with pytest.raises(SettingError, match="settings: no data_dir, which says where the nights lie"):
+            parse_settings([])
+
+    def test_an_unknown_flag_ends_with_usage(self):
+        with pytest.raises(SystemExit) as error:
+            parse_settings(["--data_dir", "nights", "--learning", "1"])
+        assert error.value.code == 2
