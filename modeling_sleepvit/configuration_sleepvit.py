@@ -25,6 +25,8 @@ class SleepViTEncoderConfig(PreTrainedConfig):
         class_weights: one weight per class for the cross-entropy, or None; weights that average 1 over the training
             epochs keep the scale of the loss, since it is divided by the number of scored epochs.
         label_smoothing: share of the target that is spread over all classes, 0 to below 1.
+        temperature: one number per class by which the staging of a night divides the logarithms of its probabilities
+            (calibration; above 1 makes them less sure), or None. Logits and loss stay as they are.
     """
 
     model_type = "sleepvit_encoder"
@@ -41,6 +43,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
     class_weights: list[float | int] | None = None
     label_smoothing: float | int = 0.0
+    temperature: list[float | int] | None = None
 
     # A user's settings are refused with ValueError, which the errors of `strict` are not.
     def __post_init__(self, **kwargs):
@@ -54,11 +57,14 @@ class SleepViTEncoderConfig(PreTrainedConfig):
             raise ValueError(f"weight_init must be 'normal' or 'published', found: {self.weight_init!r}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1), found: {self.label_smoothing}")
-        if self.class_weights is not None and len(self.class_weights) != self.num_labels:
-            raise ValueError(
-                f"class_weights must hold one weight for each of the {self.num_labels} classes, "
-                f"found: {len(self.class_weights)}"
-            )
+        for name in ("class_weights", "temperature"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.num_labels:
+                raise ValueError(
+                    f"{name} must hold one number for each of the {self.num_labels} classes, found: {len(values)}"
+                )
+        if self.temperature is not None and not min(self.temperature) > 0:
+            raise ValueError(f"temperature must be positive, found: {self.temperature}")
 
     def check_positive(self, *names: str) -> None:
         """Raise ValueError where one of the named fields is not positive."""

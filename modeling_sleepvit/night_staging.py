@@ -40,6 +40,8 @@ def night_probabilities(
         )  # (epochs, hidden)
         stage_all = _center_probabilities if model.config.label_mode == "center" else _overlapping_probabilities
         probabilities = stage_all(model, embeddings, is_scorable, overlap)
+    if model.config.temperature is not None:
+        probabilities = tempered(probabilities, model.config.temperature)
     return probabilities[:, [model.config.label2id[stage] for stage in STAGES]]
 
 
@@ -77,6 +79,23 @@ def _sequence_probabilities(
     attention_mask = None if mask.all() else mask.long().to(device)
     logits = model(epoch_embeddings=embeddings[members.to(device)], attention_mask=attention_mask).logits
     return logits.float().softmax(dim=-1).cpu()
+
+
+def tempered(probabilities: torch.Tensor, temperature: list[float]) -> torch.Tensor:
+    """Calibrate probabilities: divide their logarithms by a temperature and let them sum to 1 again.
+
+    Args:
+        probabilities: (epochs, classes).
+        temperature: one positive number per class; above 1 makes it less sure, 1 leaves it as it is.
+
+    Returns:
+        (epochs, classes).
+
+    Source:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017; one number per class is this package's.
+    """
+    logs = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+    return (logs / torch.tensor(temperature, dtype=probabilities.dtype)).softmax(dim=-1)
 
 
 def sequence_starts(n_epochs: int, length: int, stride: int) -> list[int]:
