@@ -12,6 +12,7 @@ COMMANDS = {
     "simulate": ("simulate_night", "write a SIMULATED night and its scoring, for trying things out without data"),
     "prepare": ("prepare_dataset", "prepare recordings and scorings as a dataset for training"),
     "train": ("run_sleep_staging", "train a model on scored nights, as a JSON file of settings says"),
+    "evaluate": ("evaluate_checkpoint", "evaluate a checkpoint on scored nights: figures, pictures and a report"),
 }
 
 

@@ -87,7 +87,7 @@ def test_a_training_learns_saves_what_loads_and_resumes_bit_for_bit(settings, tm
         assert torch.equal(weights, resumed.state_dict()[name]), name
 
     # the evaluation of the subject that was left out
-    arguments = ["--data-dir", str(simulated_nights), "--subjects", "SC402", "--output", str(tmp_path / "evaluation")]
+    arguments = [str(simulated_nights), "--subjects", "SC402", "--output", str(tmp_path / "evaluation")]
     evaluate_checkpoint.main([str(run), *arguments, "--protocol", "simulated nights"])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["subjects"] == ["SC402"]
@@ -181,7 +181,7 @@ def test_an_unknown_subject_is_a_matter_of_the_data_also_where_the_scaling_is_le
 
 
 def test_a_checkpoint_that_cannot_read_the_nights_is_refused(simulated_nights, tiny_checkpoints, tmp_path):
-    arguments = [str(tiny_checkpoints["two channels"]), "--data-dir", str(simulated_nights), "--output", str(tmp_path)]
+    arguments = [str(tiny_checkpoints["two channels"]), str(simulated_nights), "--output", str(tmp_path)]
     with pytest.raises(SettingError, match=r"SC4001E0: holds 1 channels.*expected num_channels 2"):
         evaluate_checkpoint.main(arguments)
     assert not list(tmp_path.iterdir())
