@@ -71,13 +71,6 @@ class Cohort(NightsBuilder):
             self._named(night, names[night.signal], subject) for night, subject in zip(nights, subjects, strict=True)
         ]
 
-    @property
-    def subjects_are_guessed(self) -> bool:
-        """Whether nobody has said which recordings are of one person."""
-        return self.config.subject_pattern is None and all(
-            night.subject == night.recording for night in self.find_nights()
-        )
-
     def _table(self) -> Path:
         path, folder = Path(self.config.table), Path(self.config.folder)
         return folder / path if not path.is_file() and (folder / path).is_file() else path

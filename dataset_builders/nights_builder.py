@@ -144,7 +144,8 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
     @property
     def subjects_are_guessed(self) -> bool:
         """Whether nobody has said which recordings are of one person."""
-        return False
+        has_pattern = getattr(self.config, "subject_pattern", None) is not None  # not every source leaves it open
+        return not has_pattern and all(night.subject == night.recording for night in self.find_nights())
 
     def is_expected(self, recording: str) -> bool:
         """Tell whether the protocol has a recording of this name, though it may not be in the folder."""

@@ -204,13 +204,6 @@ class NpzNights(NightsBuilder):
         """List the npz files of the folder."""
         return find_npz_nights(self.config.folder, self.config.sampling_rate, self.config.subject_pattern)
 
-    @property
-    def subjects_are_guessed(self) -> bool:
-        """Whether nobody has said which recordings are of one person."""
-        return self.config.subject_pattern is None and all(
-            night.subject == night.recording for night in self.find_nights()
-        )
-
     def epoch_shape(self) -> tuple[int, int, int]:
         """Tell the shape of an epoch's `input_values`, as the first file that can be read has it."""
         first_error = None

@@ -30,7 +30,7 @@ from modeling_sleepvit.stages import IGNORED_ID
 from modeling_sleepvit.whole_files import written_whole
 
 from .evaluation_report import write_report
-from .prepare_dataset import BUILDER_OF, make_builder
+from .prepare_dataset import BUILDER_OF, make_builder, names_between_commas
 from .run_sleep_staging import check_fit
 from .running import USER_ERROR, report_error, run_script, sentence_about
 from .subject_metrics import figures_of_predictions, json_text
@@ -139,18 +139,22 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     add("--split", metavar="NAME", help="prepared dataset: one of its splits, or all (default: test if there is one)")
-    add("--subjects", type=_names, metavar="NAME[,NAME...]", help="subjects to stage (default: all)")
+    add("--subjects", type=names_between_commas, metavar="NAME[,NAME...]", help="subjects to stage (default: all)")
     add("--protocol", default="", metavar="TEXT", help="a sentence that stands in metrics.json and in the report")
     add("--figures", type=int, default=20, metavar="N", help="draw N nights at most (default: %(default)s)")
     files = parser.add_argument_group("npz nights, and recordings with their scorings")
     files.add_argument("--subject-pattern", metavar="REGEX", help="its first group is the subject, like sub-(..)")
-    files.add_argument("--exclude", type=_names, metavar="NAME[,NAME...]", help="recordings to leave out")
+    files.add_argument(
+        "--exclude", type=names_between_commas, metavar="NAME[,NAME...]", help="recordings to leave out"
+    )
     files.add_argument("--sampling-rate", type=float, metavar="HZ", help="of npz files that do not say")
     files.add_argument("--recordings", metavar="PATTERN", help='which files are recordings, for example "**/*.edf"')
     files.add_argument("--scorings", metavar="PATTERN", help='name of a scoring, for example "{stem}.xml"')
     files.add_argument("--table", metavar="CSV", help="pairs recording and scoring; may have subject and lights")
     files.add_argument("--trim", choices=TRIM_RULES, help="which epochs are kept (default: 30min)")
-    files.add_argument("--channels", type=_names, metavar="NAME[,NAME...]", help="as many as the checkpoint reads")
+    files.add_argument(
+        "--channels", type=names_between_commas, metavar="NAME[,NAME...]", help="as many as the checkpoint reads"
+    )
     files.add_argument("--numbers", choices=("rk", "aasm"), help="what a 4 means: stage 4 (rk) or REM (aasm)")
     args = parser.parse_args(argv)
     if args.figures < 0:
@@ -312,10 +316,6 @@ def write_metrics(metrics: dict, path: Path) -> None:
     """Write figures as JSON, NaN as null; there is never half a file."""
     with written_whole(path) as partial:
         partial.write_text(json_text(metrics), encoding="utf-8")
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

@@ -76,11 +76,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("folder", type=Path, metavar="FOLDER", help="where the recordings and scorings lie")
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the dataset")
     add("--trim", choices=TRIM_RULES, help="which epochs are kept: half an hour of wake on either side of sleep, ...")
-    add("--channels", type=_names, metavar="NAME[,NAME...]", help="channels to prepare")
+    add("--channels", type=names_between_commas, metavar="NAME[,NAME...]", help="channels to prepare")
     add("--model", metavar="DIR_OR_ID", help="checkpoint whose feature extractor is used (default: the embedded one)")
     add("--num-proc", type=int, default=1, metavar="N", help="number of processes (default: %(default)s)")
-    add("--subjects", type=_names, metavar="NAME[,NAME...]", help="prepare these subjects alone")
-    add("--exclude", type=_names, metavar="NAME[,NAME...]", help="recordings to leave out")
+    add("--subjects", type=names_between_commas, metavar="NAME[,NAME...]", help="prepare these subjects alone")
+    add("--exclude", type=names_between_commas, metavar="NAME[,NAME...]", help="recordings to leave out")
     add("--download", action="store_true", default=None, help="Sleep-EDF: download what is missing from PhysioNet")
     add("--no-verify", dest="verify", action="store_false", default=None, help="Sleep-EDF: check no SHA-256 sums")
     add("--recordings", metavar="PATTERN", help='cohort: which files are recordings, for example "**/*.edf"')
@@ -227,7 +227,8 @@ def push(folder: Path, repo: str, is_private: bool) -> None:
     print(f"uploaded to {url}")
 
 
-def _names(text: str) -> list[str]:
+def names_between_commas(text: str) -> list[str]:
+    """Read an argument that is a list of names."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

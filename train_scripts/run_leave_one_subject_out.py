@@ -24,9 +24,9 @@ from modeling_sleepvit.whole_files import written_whole
 
 from . import run_sleep_staging
 from .calibration import fit_temperature
-from .evaluate_checkpoint import predict_night
+from .evaluate_checkpoint import predict_night, write_metrics
 from .running import run_script
-from .subject_metrics import figures_of_predictions, json_text
+from .subject_metrics import figures_of_predictions
 
 
 SETTLED_BY_FOLD = ("splits", "fold", "test_subjects", "validation_subjects", "output_dir", "seed")
@@ -180,8 +180,7 @@ def join_folds(output: Path, n_folds: int, protocol: str) -> str:
     }
     with written_whole(output / "predictions.parquet") as partial:
         predictions.to_parquet(partial, index=False)
-    with written_whole(output / "metrics.json") as partial:
-        partial.write_text(json_text(figures), encoding="utf-8")
+    write_metrics(figures, output / "metrics.json")
     return (
         f"{len(paths)} of {n_folds} folds, {figures['n_epochs']:,} epochs: accuracy {figures['accuracy']:.3f}, "
         f"macro-F1 {figures['macro_f1']:.3f}, kappa {figures['kappa']:.3f}"
