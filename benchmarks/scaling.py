@@ -3,9 +3,10 @@
     python -m benchmarks.scaling anchored=RUN_DIR robust=RUN_DIR    # measures both, writes results/scaling.json
     python -m benchmarks.scaling                                    # makes the table of the committed results anew
 
-The checkpoints come from `train_scripts/configs/sedf20-5s.json` with `"validation_subjects": ["SC402", "SC407",
-"SC412", "SC417"]`, `"num_train_epochs": 12` and `"feature_extractor": {"scaling": "anchored"}` or `{}`. Neither these
-subjects nor the test subjects are learned from.
+The checkpoints of the committed results were trained on 12 subjects in 12 passes, with the recipe of the first
+embedded weights (48 epochs, one projection for all bands, no change of the signal as augmentation) and
+`"feature_extractor": {"scaling": "anchored"}` or `{}`. SC400, SC402, SC405, SC407, SC410, SC412, SC415 and SC417 were
+not learned from.
 """
 
 import json
@@ -22,7 +23,8 @@ from model_cards.build_cards import fill_in
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import stage_from_name
-from train_scripts.evaluate_checkpoint import metrics_of_predictions, predict_night, write_metrics
+from train_scripts.evaluate_checkpoint import predict_night, write_metrics
+from train_scripts.subject_metrics import figures_of_predictions
 
 
 DATA = Path(os.environ.get("SLEEPVIT_DATA", "../shared/data"))
@@ -58,7 +60,7 @@ def measure(checkpoint: str) -> dict:
     sample = np.load(DATA / "sleep-edf-sc4001-30s" / "SC4001E0_30s.npz")
     scored = Hypnogram([stage_from_name(stage) for stage in sample["stage"]])
     return {
-        "validation_nights": metrics_of_predictions(predictions),
+        "validation_nights": figures_of_predictions(predictions, n_resamples=0),
         "wakeful_sample": stager(sample["x"].ravel(), sampling_rate=100).agreement(scored),
     }
 

@@ -56,7 +56,7 @@ class NpzNight:
         Raises:
             DatasetError: the file does not hold what is described above.
         """
-        epochs, labels, sampling_rate = self._content()
+        epochs, labels, sampling_rate = self.load()
         try:
             features = settings.feature_extractor(epochs.swapaxes(1, 2), sampling_rate=sampling_rate)
         except ValueError as error:
@@ -74,11 +74,19 @@ class NpzNight:
 
     def epoch_shape(self) -> tuple[int, int]:
         """Tell how many channels and how many whole seconds an epoch of this file has."""
-        epochs, _, sampling_rate = self._content()
+        epochs, _, sampling_rate = self.load()
         return epochs.shape[2], int(epochs.shape[1] / (sampling_rate or np.inf))
 
-    def _content(self) -> tuple[np.ndarray, np.ndarray, float | None]:
-        """(epochs, samples, channels) in uV, (epochs,) ids, and the rate in Hz."""
+    def load(self) -> tuple[np.ndarray, np.ndarray, float | None]:
+        """Read what the file holds and check it.
+
+        Returns:
+            waveform (epochs, samples, channels) in uV; stage ids (epochs,), -100 where not scored; the sampling rate
+            in Hz, None where neither the file nor anybody else tells it.
+
+        Raises:
+            DatasetError: the file does not hold what is described above.
+        """
         path = self.path
         try:
             with np.load(path) as night:

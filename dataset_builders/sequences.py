@@ -12,8 +12,8 @@ from modeling_sleepvit.stages import IGNORED_ID
 from .night_rows import NightRows
 
 
-Transform = Callable[[torch.Tensor], torch.Tensor]
-"""Changes the rows of an example, (..., channels, rows, frames)."""
+Transform = Callable[[torch.Tensor, NightRows], torch.Tensor]
+"""Changes the rows of an example, (..., channels, rows, frames), knowing the whole night it comes from."""
 
 
 class EpochSequences(Dataset):
@@ -146,4 +146,4 @@ class SingleEpochs(Dataset):
 
 def _transformed(night: NightRows, epochs: slice | int, transform: Transform | None) -> torch.Tensor:
     input_values = torch.from_numpy(night.input_values[epochs])
-    return input_values if transform is None else transform(input_values)
+    return input_values if transform is None else transform(input_values, night)

@@ -29,20 +29,26 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: not used.
     """
-    metrics = json.loads((RESULTS / "sedf20-5s-holdout" / "metrics.json").read_text(encoding="utf-8"))
-    card = checkpoint_card(DEFAULT_CHECKPOINT, metrics)
+    metrics = json.loads((RESULTS / "sedf20-5s" / "default" / "metrics.json").read_text(encoding="utf-8"))
+    transfer = json.loads((RESULTS / "transfer.json").read_text(encoding="utf-8"))
+    card = checkpoint_card(DEFAULT_CHECKPOINT, metrics, transfer)
     for path in (Path(embedded_checkpoint()) / "README.md", PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md"):
         write_text(path, card)
     readme = PROJECT / "README.md"
-    fill_in(readme, "holdout", f"{figures_table(metrics)}\n\n{metrics['protocol']}")
+    fill_in(
+        readme,
+        "leave-one-subject-out",
+        f"{figures_table(metrics)}\n\n{metrics['protocol']}\n\n{trust_sentences(metrics)}",
+    )
 
 
-def checkpoint_card(name: str, metrics: dict) -> str:
+def checkpoint_card(name: str, metrics: dict, transfer: dict) -> str:
     """Fill the card of an embedded checkpoint.
 
     Args:
         name: of the checkpoint.
         metrics: its metrics file.
+        transfer: what `benchmarks.transfer` measured.
 
     Returns:
         the card, Markdown with a YAML header.
@@ -61,7 +67,10 @@ def checkpoint_card(name: str, metrics: dict) -> str:
         n_parameters=f"{model.num_parameters():,}",
         sequence_length=model.config.sequence_length,
         table=figures_table(metrics),
+        trust=trust_sentences(metrics),
         metrics=metrics,
+        transfer=transfer,
+        temperature=model.config.temperature,
     )
     return str(ModelCard(text))
 
@@ -70,13 +79,14 @@ def figures_table(metrics: dict) -> str:
     """Make a Markdown table of the figures that always stand together.
 
     Args:
-        metrics: as `evaluate_checkpoint` writes it.
+        metrics: as `run_leave_one_subject_out` and `evaluate_checkpoint` write it.
 
     Returns:
-        the table, accuracy and F1 in percent.
+        the table, accuracy and F1 in percent, with 95 % intervals over subjects.
     """
+    intervals = metrics["intervals"]
     row = {
-        "subjects": len(metrics["subjects"]),
+        "subjects": metrics["n_subjects"],
         "nights": metrics["n_recordings"],
         "epochs": metrics["n_epochs"],
         "accuracy": f"{100 * metrics['accuracy']:.1f}",
@@ -84,7 +94,39 @@ def figures_table(metrics: dict) -> str:
         "kappa": f"{metrics['kappa']:.3f}",
         **{f"F1 {stage}": f"{100 * metrics[f'f1_{stage}']:.1f}" for stage in STAGES},
     }
-    return markdown_table(pd.DataFrame([row]))
+    between = dict.fromkeys(row, "") | {
+        "subjects": "95 % between",
+        "accuracy": percent_between(intervals["accuracy"]),
+        "macro-F1": percent_between(intervals["macro_f1"]),
+        "kappa": "{:.3f} and {:.3f}".format(*intervals["kappa"]),
+        **{f"F1 {stage}": percent_between(intervals[f"f1_{stage}"]) for stage in STAGES},
+    }
+    return markdown_table(pd.DataFrame([row, between]))
+
+
+def percent_between(interval: list[float]) -> str:
+    """Write the ends of an interval of shares, in percent."""
+    return " and ".join(f"{100 * end:.1f}" for end in interval)
+
+
+def trust_sentences(metrics: dict) -> str:
+    """Say how far the probabilities can be trusted.
+
+    Args:
+        metrics: as for `figures_table`.
+
+    Returns:
+        a paragraph.
+    """
+    review, sleep = metrics["review"], metrics["sleep_statistics"]["total_sleep_time_min"]
+    kappa = metrics["per_subject"]["kappa"]
+    return (
+        f"Half of the subjects lie between kappa {kappa['lower_quartile']:.2f} and {kappa['upper_quartile']:.2f}. "
+        f"Expected calibration error {100 * metrics['calibration_error']:.1f} %. Whoever reviews the least certain "
+        f"{100 * review['share_for_target']:.0f} % of the epochs brings kappa to {review['target_kappa']:.2f}. Total "
+        f"sleep time is off by {sleep['bias']:+.0f} min on average, in 95 of 100 nights by "
+        f"{sleep['lower_limit']:+.0f} to {sleep['upper_limit']:+.0f} min."
+    )
 
 
 def fill_in(path: Path, name: str, figures: str) -> None:

@@ -25,6 +25,8 @@ class SleepViTEncoderConfig(PreTrainedConfig):
         class_weights: one weight per class for the cross-entropy, or None; weights that average 1 over the training
             epochs keep the scale of the loss, since it is divided by the number of scored epochs.
         label_smoothing: share of the target that is spread over all classes, 0 to below 1.
+        neighbour_weights: how much the staging of a night adds to the logarithms of an epoch's probabilities from
+            those of the epochs beside it, of the epochs two away, and so on; below 1 each, or None.
         temperature: one number per class by which the staging of a night divides the logarithms of its probabilities
             (calibration; above 1 makes them less sure), or None. Logits and loss stay as they are.
     """
@@ -43,6 +45,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
     initializer_range: float | int = 0.02
     class_weights: list[float | int] | None = None
     label_smoothing: float | int = 0.0
+    neighbour_weights: list[float | int] | None = None
     temperature: list[float | int] | None = None
 
     # A user's settings are refused with ValueError, which the errors of `strict` are not.
@@ -63,6 +66,8 @@ class SleepViTEncoderConfig(PreTrainedConfig):
                 raise ValueError(
                     f"{name} must hold one number for each of the {self.num_labels} classes, found: {len(values)}"
                 )
+        if any(not 0 <= weight < 1 for weight in self.neighbour_weights or ()):
+            raise ValueError(f"neighbour_weights must be from 0 to below 1, found: {self.neighbour_weights}")
         if self.temperature is not None and not min(self.temperature) > 0:
             raise ValueError(f"temperature must be positive, found: {self.temperature}")
 
@@ -110,6 +115,8 @@ class SleepViTConfig(SleepViTEncoderConfig):
         channel_tokens: False puts the channels of a (band, second) into one token, True gives each its own.
         num_positions: learned positions including the class token's; None stands for as many as there are tokens.
         pooling: "cls" (the class token) or "mean" (the mean of all tokens, the class token among them).
+        band_projections: whether each band has its own projection to the hidden size; with a common one, as published,
+            a band is told from another only by its position, which takes many more training steps to learn.
         **kwargs: the arguments of `SleepViTEncoderConfig`.
 
     Raises:
@@ -134,6 +141,7 @@ class SleepViTConfig(SleepViTEncoderConfig):
     channel_tokens: bool = False
     num_positions: int | None = None
     pooling: str = "cls"
+    band_projections: bool = False
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

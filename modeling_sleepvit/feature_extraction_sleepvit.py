@@ -13,6 +13,19 @@ from transformers.utils import TensorType
 LOWEST_SAMPLING_RATE = 64.0
 """Hz; the rows of the spectrogram reach up to 32 Hz."""
 
+LOWEST_ANCHORED_RATE = 50.0
+"""Hz; anchored scaling knows what to do with rows that a recording does not reach."""
+
+LEVEL_HZ = (1, 16)
+"""Hz; the level of a recording is taken where every laboratory records: above the high-pass, below the low-pass."""
+
+EXTREMES = (10, 90)
+"""Percentiles midway between which the centre of a row lies for anchored scaling. A night of much wake and one of
+little both hold wake and deep sleep, so that this centre moves less with their shares than a median does."""
+
+NOT_RECORDED = 0.8
+"""Decades of power below the training nights from which a row counts as filtered away."""
+
 POWER_FLOOR = 1e-10
 """uV^2/Hz; far below any EEG, also at a hundredth of its amplitude, so that only a dead channel lies under it."""
 
@@ -29,11 +42,13 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         epoch_seconds: length of one epoch in whole seconds.
         power_scale: "log" (log10 of the power density) or "linear" (uV^2/Hz, as published).
         scaling: "robust" centres each row of each channel on its median over the recording and divides by its
-            interquartile range; "anchored" takes the level of the whole recording off, centres each row half-way
-            between its median and that of the training nights, and divides by the spread of the training nights, so
-            that a recording that is wake for the most part does not lose what tells wake from sleep; "none" leaves
-            the power as it is, as published.
-        row_profile: for "anchored", the median of each row over the training nights, relative to their level; see
+            interquartile range; "anchored" takes the level of the recording (1 to 16 Hz) off, centres each row
+            between its own centre and that of the training nights, and divides by the spread of the training nights,
+            so that a recording that is wake for the most part does not lose what tells wake from sleep. Rows that a
+            filter or a low sampling rate took away become 0. "none" leaves the power as it is, as published.
+        own_share: for "anchored", how far the centre goes from the training nights' to the recording's own, 0 to
+            below 1.
+        row_profile: for "anchored", the centre of each row over the training nights, relative to their level; see
             `fit_profile`.
         row_spread: for "anchored", the spread of each row over the training nights.
         clip_at: scaled values are clipped to [-clip_at, clip_at].
@@ -61,6 +76,7 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         epoch_seconds: int = 30,
         power_scale: str = "log",
         scaling: str = "robust",
+        own_share: float = 0.75,
         row_profile: list[float] | None = None,
         row_spread: list[float] | None = None,
         clip_at: float = 5.0,
@@ -83,6 +99,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
                 raise ValueError(
                     f"{name} must hold one value for each of {len(row_widths_hz)} rows, found: {len(values)}"
                 )
+        if not 0 <= own_share < 1:
+            raise ValueError(f"own_share must be from 0 to below 1, found: {own_share}")
         if epoch_seconds < 1 or epoch_seconds != int(epoch_seconds):
             raise ValueError(f"epoch_seconds must be whole seconds, 1 at least, found: {epoch_seconds}")
         if clip_at <= 0:
@@ -92,6 +110,7 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         self.epoch_seconds = int(epoch_seconds)
         self.power_scale = power_scale
         self.scaling = scaling
+        self.own_share = own_share
         self.row_profile = row_profile
         self.row_spread = row_spread
         self.clip_at = clip_at
@@ -115,6 +134,11 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         return cls(**cls.PRESETS[name])
 
     @property
+    def lowest_sampling_rate(self) -> float:
+        """Lowest sampling rate in Hz that can be read."""
+        return LOWEST_ANCHORED_RATE if self.scaling == "anchored" else LOWEST_SAMPLING_RATE
+
+    @property
     def row_edges_hz(self) -> list[int]:
         """Edges of the rows in Hz, one more than there are rows."""
         return [0, *np.cumsum(self.row_widths_hz).tolist()]
@@ -131,20 +155,23 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             waveform: uV; (samples,) or (channels, samples) without a break, whose incomplete last epoch is dropped, or
                 (epochs, channels, samples) already cut into epochs of whole seconds (which may be shorter than
                 `epoch_seconds`).
-            sampling_rate: Hz, from 64 up. A rate that is not a whole number is resampled to the nearest one.
+            sampling_rate: Hz, from 64 up, with anchored scaling from 50 up. A rate that is not a whole number is
+                resampled to the nearest one.
             return_tensors: "pt" or "np" (the default).
 
         Returns:
             `input_values` (epochs, channels, rows, seconds), float32. Seconds without a finite signal are 0, and so
-            are flat seconds and, with robust scaling, constant rows; log power without scaling has its floor there.
+            are flat seconds, with robust scaling constant rows, and with anchored scaling rows that were not
+            recorded; log power without scaling has its floor there.
 
         Raises:
             ValueError: the sampling rate is missing or too low, the shape is wrong or there is no whole epoch.
         """
-        waveform, sampling_rate = to_whole_rate(_checked_waveform(waveform), _checked_sampling_rate(sampling_rate))
-        rows = frequency_cut(
-            one_hertz_power(self.cut_epochs(waveform, sampling_rate), sampling_rate), self.row_widths_hz
+        waveform, sampling_rate = to_whole_rate(
+            _checked_waveform(waveform), _checked_sampling_rate(sampling_rate, self.lowest_sampling_rate)
         )
+        power = one_hertz_power(self.cut_epochs(waveform, sampling_rate), sampling_rate)
+        rows = frequency_cut(with_rows_beyond(power, sum(self.row_widths_hz)), self.row_widths_hz)
         if self.power_scale == "log":
             is_dead = ~(rows > POWER_FLOOR).any(axis=2, keepdims=True)
             rows = np.where(is_dead, np.nan, np.log10(np.maximum(rows, POWER_FLOOR)))
@@ -153,7 +180,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         elif self.scaling == "anchored":
             if self.row_profile is None or self.row_spread is None:
                 raise ValueError("scaling 'anchored' needs row_profile and row_spread: call fit_profile first")
-            rows = anchored_scale(rows, np.asarray(self.row_profile), np.asarray(self.row_spread), self.clip_at)
+            levelled = rows - recording_level(rows, self.is_level_row)
+            rows = self.anchor(levelled, row_extremes(levelled).mean(axis=0))
         unknown = np.log10(POWER_FLOOR) if (self.power_scale, self.scaling) == ("log", "none") else 0.0
         input_values = np.nan_to_num(rows, nan=unknown).astype(np.float32)
         return BatchFeature({"input_values": input_values}, tensor_type=return_tensors or TensorType.NUMPY)
@@ -168,13 +196,37 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         Raises:
             ValueError: every channel of every night has a row without signal.
         """
-        statistics = [robust_statistics(rows - recording_level(rows)) for rows in recordings]
-        medians, spreads = (np.concatenate(parts) for parts in zip(*statistics))  # (nights * channels, rows)
+        # one night at a time: a cohort does not fit into memory
+        levelled = (rows - recording_level(rows, self.is_level_row) for rows in recordings)
+        statistics = [(row_extremes(rows).mean(axis=0), robust_statistics(rows)[1]) for rows in levelled]
+        centres, spreads = (np.concatenate(parts) for parts in zip(*statistics))  # (nights * channels, rows)
         is_alive = np.isfinite(spreads).all(axis=1)  # a dead channel says nothing about the others
         if not is_alive.any():
             raise ValueError("fit_profile needs a night whose rows all hold a signal, found none")
-        self.row_profile = medians[is_alive].mean(axis=0).round(4).tolist()
+        self.row_profile = centres[is_alive].mean(axis=0).round(4).tolist()
         self.row_spread = spreads[is_alive].mean(axis=0).round(4).tolist()
+
+    def anchor(self, levelled: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        """Scale log power whose level is taken off: the last step of anchored scaling.
+
+        Args:
+            levelled: (..., channels, rows, seconds) log power above the recording's level.
+            centre: (channels, rows) midway between its extremes over the recording.
+
+        Returns:
+            the scaled rows, of the same shape; a row that was not recorded becomes 0, NaN stays NaN.
+        """
+        profile, spread = np.asarray(self.row_profile), np.asarray(self.row_spread)
+        anchors = self.own_share * centre + (1 - self.own_share) * profile
+        scaled = np.clip((levelled - anchors[:, :, None]) / spread[:, None], -self.clip_at, self.clip_at)
+        return np.where((centre < profile - NOT_RECORDED)[:, :, None], 0.0, scaled)
+
+    @property
+    def is_level_row(self) -> np.ndarray:
+        """Which rows give the level of a recording, (rows,) bool."""
+        edges = np.asarray(self.row_edges_hz)
+        is_inside = (edges[:-1] >= LEVEL_HZ[0]) & (edges[1:] <= LEVEL_HZ[1])
+        return is_inside if is_inside.any() else np.ones(len(is_inside), dtype=bool)
 
     def cut_epochs(self, waveform: np.ndarray, sampling_rate: int) -> np.ndarray:
         """Cut a waveform into whole epochs.
@@ -228,6 +280,20 @@ def one_hertz_power(epochs: np.ndarray, sampling_rate: int) -> np.ndarray:
     return np.stack([signal.spectrogram(channel, sampling_rate, **window)[2] for channel in channels], axis=1)
 
 
+def with_rows_beyond(power: np.ndarray, n_rows: int) -> np.ndarray:
+    """Add rows of NaN above half the sampling rate, where nothing was recorded.
+
+    Args:
+        power: (epochs, channels, rows of 1 Hz, seconds).
+        n_rows: how many rows there are to be at least.
+
+    Returns:
+        (epochs, channels, rows of 1 Hz, seconds).
+    """
+    missing = max(0, n_rows - power.shape[2])
+    return np.pad(power, ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
+
+
 def frequency_cut(power: np.ndarray, row_widths_hz: list[int]) -> np.ndarray:
     """Average neighbouring 1 Hz rows: with the default widths, the paper's cut from 32 rows to 20.
 
@@ -257,58 +323,66 @@ def robust_scale(rows: np.ndarray, clip_at: float) -> np.ndarray:
     return np.clip((rows - median[:, :, None]) / spread[:, :, None], -clip_at, clip_at)
 
 
-def anchored_scale(rows: np.ndarray, row_profile: np.ndarray, row_spread: np.ndarray, clip_at: float) -> np.ndarray:
-    """Scale log power by the level of the recording and, half and half, by its own rows and the training nights'.
-
-    Args:
-        rows: (epochs, channels, rows, seconds) log power; seconds that are NaN are left out of the statistics.
-        row_profile: (rows,) medians of the training nights.
-        row_spread: (rows,) spreads of the training nights.
-        clip_at: bound of the result on both sides.
-
-    Returns:
-        the scaled rows, of the same shape; NaN stays NaN.
-    """
-    levelled = rows - recording_level(rows)
-    median, _ = robust_statistics(levelled)  # (channels, rows)
-    centre = (median + row_profile) / 2
-    return np.clip((levelled - centre[:, :, None]) / row_spread[:, None], -clip_at, clip_at)
-
-
-def recording_level(rows: np.ndarray) -> np.ndarray:
-    """Find the level of each channel: the median over all seconds of the mean log power above 0 Hz.
+def recording_level(rows: np.ndarray, is_level_row: np.ndarray) -> np.ndarray:
+    """Find the level of each channel: the centre, over all seconds, of the mean log power of some rows.
 
     Args:
         rows: (epochs, channels, rows, seconds) log power.
+        is_level_row: (rows,) bool, the rows that count.
 
     Returns:
         (channels, 1, 1).
     """
-    level = rows[:, :, 1:].mean(axis=2)  # (epochs, channels, seconds)
-    level = np.where(np.isfinite(level), level, np.nan).swapaxes(0, 1).reshape(rows.shape[1], -1)
-    known = [channel[np.isfinite(channel)] for channel in level]
-    return np.array([np.median(channel) if channel.size else np.nan for channel in known])[:, None, None]
+    return row_extremes(rows[:, :, is_level_row].mean(axis=2, keepdims=True)).mean(axis=0)[:, :, None]
+
+
+def row_extremes(rows: np.ndarray) -> np.ndarray:
+    """Find how low and how high each row of each channel goes.
+
+    Args:
+        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
+
+    Returns:
+        (2, channels, rows), the percentiles `EXTREMES` over all seconds; NaN for a row without any number.
+    """
+    return row_percentiles(rows, EXTREMES)
 
 
 def robust_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the centre and the spread of each row of each channel.
 
     Args:
-        rows: (epochs, channels, rows, seconds); seconds that are NaN in any row are left out.
+        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
 
     Returns:
         median and spread, each (channels, rows): the interquartile range over that of a standard normal distribution,
-        infinite for a row that is the same everywhere. Both are NaN for a channel without any finite second.
+        infinite for a row that is the same everywhere. Both are NaN for a row without any number.
     """
-    medians, spreads = np.full((2, *rows.shape[1:3]), np.nan, dtype=rows.dtype)
+    low, median, high = row_percentiles(rows, (25, 50, 75))
+    spread = (high - low) / IQR_OF_NORMAL
+    spread[spread <= np.finfo(np.float32).eps] = np.inf
+    return median, spread
+
+
+def row_percentiles(rows: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
+    """Find percentiles of each row of each channel over all seconds.
+
+    Args:
+        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
+        percentiles: from 0 to 100.
+
+    Returns:
+        (percentiles, channels, rows); NaN for a row without any number.
+    """
+    found = np.full((len(percentiles), *rows.shape[1:3]), np.nan, dtype=rows.dtype)
     for channel in range(rows.shape[1]):
         values = rows[:, channel]  # (epochs, rows, seconds)
-        is_known = np.isfinite(values).all(axis=1)  # (epochs, seconds)
-        if is_known.any():
-            low, medians[channel], high = np.percentile(values.swapaxes(1, 2)[is_known], [25, 50, 75], axis=0)
-            spreads[channel] = (high - low) / IQR_OF_NORMAL
-    spreads[spreads <= np.finfo(np.float32).eps] = np.inf
-    return medians, spreads
+        is_row = np.isfinite(values).any(axis=(0, 2))
+        is_known = np.isfinite(values[:, is_row]).all(axis=1)  # (epochs, seconds)
+        if is_row.any() and is_known.any():
+            known = values[:, is_row].swapaxes(1, 2)[is_known]  # (seconds, rows)
+            found[:, channel, is_row] = np.percentile(known, percentiles, axis=0)
+    return found
 
 
 def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, int]:
@@ -329,15 +403,15 @@ def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarra
     return waveform, whole_rate
 
 
-def _checked_sampling_rate(sampling_rate) -> float:
+def _checked_sampling_rate(sampling_rate, lowest: float) -> float:
     if sampling_rate is None:
         raise ValueError("sampling_rate is required: give the recording's rate in Hz, for example sampling_rate=100")
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
         raise ValueError(f"sampling_rate must be a number in Hz, found: {sampling_rate!r}")
-    if not LOWEST_SAMPLING_RATE <= sampling_rate < np.inf:
+    if not lowest <= sampling_rate < np.inf:
         raise ValueError(
-            f"sampling_rate must be at least {LOWEST_SAMPLING_RATE:g} Hz, since the rows reach up to "
-            f"{LOWEST_SAMPLING_RATE / 2:g} Hz, found: {sampling_rate:g} Hz"
+            f"sampling_rate must be at least {lowest:g} Hz, so that it holds the rhythms of sleep, "
+            f"found: {sampling_rate:g} Hz"
         )
     return float(sampling_rate)
 

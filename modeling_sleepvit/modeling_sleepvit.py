@@ -146,6 +146,8 @@ class SleepViTLayer(GradientCheckpointingLayer):
 class SleepViTPatchEmbeddings(nn.Module):
     """The frequency cut: (batch, channels, rows, frames) -> (batch, patches, hidden), band-major.
 
+    One projection serves all bands, as published, or each band has its own.
+
     Joint channels: token 30*band + second, feature row_in_band*channels + channel. Channel tokens: token
     channels*(30*band + second) + channel, feature row_in_band.
     """
@@ -153,7 +155,12 @@ class SleepViTPatchEmbeddings(nn.Module):
     def __init__(self, config: SleepViTConfig):
         super().__init__()
         self.config = config
-        self.projection = nn.Linear(config.patch_size, config.hidden_size)
+        if config.band_projections:
+            self.projections = nn.ModuleList(
+                [nn.Linear(config.patch_size, config.hidden_size) for _ in range(config.num_bands)]
+            )
+        else:
+            self.projection = nn.Linear(config.patch_size, config.hidden_size)
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:
         config = self.config
@@ -165,6 +172,9 @@ class SleepViTPatchEmbeddings(nn.Module):
             patches = patches.permute(0, 2, 4, 1, 3)  # (batch, bands, frames, channels, rows)
         else:
             patches = patches.permute(0, 2, 4, 3, 1)  # (batch, bands, frames, rows, channels)
+        if config.band_projections:  # CODEPATH: the embedded checkpoint; the published presets share one projection
+            bands = patches.reshape(batch_size, config.num_bands, -1, config.patch_size).unbind(dim=1)
+            return torch.cat([project(band) for project, band in zip(self.projections, bands)], dim=1)
         return self.projection(patches.reshape(batch_size, config.num_patches, config.patch_size))
 
 
@@ -248,7 +258,7 @@ class SleepViTModel(SleepViTPreTrainedModel):
         Raises:
             ValueError: an axis of the input does not fit the config.
         """
-        input_values = input_values.to(self.patch_embeddings.projection.weight.dtype)
+        input_values = input_values.to(self.tokens.cls_token.dtype)
         windows = self.cut_windows(input_values)  # (batch * windows, channels, rows, num_frames)
         hidden_states = self.tokens(self.patch_embeddings(windows))  # (batch * windows, tokens, hidden)
         for layer in self.layers:

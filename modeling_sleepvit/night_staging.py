@@ -11,6 +11,9 @@ EPOCHS_PER_BATCH = 256
 
 SEQUENCES_PER_BATCH = 64
 
+LOWEST_PROBABILITY = 1e-6
+"""A neighbour that is surer than this of what an epoch is not does not overrule it."""
+
 
 @torch.inference_mode()
 def night_probabilities(
@@ -40,6 +43,8 @@ def night_probabilities(
         )  # (epochs, hidden)
         stage_all = _center_probabilities if model.config.label_mode == "center" else _overlapping_probabilities
         probabilities = stage_all(model, embeddings, is_scorable, overlap)
+    if model.config.neighbour_weights:
+        probabilities = smoothed(probabilities, model.config.neighbour_weights, is_scorable)
     if model.config.temperature is not None:
         probabilities = tempered(probabilities, model.config.temperature)
     return probabilities[:, [model.config.label2id[stage] for stage in STAGES]]
@@ -79,6 +84,26 @@ def _sequence_probabilities(
     attention_mask = None if mask.all() else mask.long().to(device)
     logits = model(epoch_embeddings=embeddings[members.to(device)], attention_mask=attention_mask).logits
     return logits.float().softmax(dim=-1).cpu()
+
+
+def smoothed(probabilities: torch.Tensor, neighbour_weights: list[float], is_scorable: torch.Tensor) -> torch.Tensor:
+    """Let each epoch listen to its neighbours: stages last for minutes, and one epoch is a small sample of them.
+
+    Args:
+        probabilities: (epochs, classes), the night in order.
+        neighbour_weights: of the logarithms of the probabilities one epoch away, two away, and so on.
+        is_scorable: (epochs,) bool; epochs that are False lend nothing.
+
+    Returns:
+        (epochs, classes), which sum to 1.
+    """
+    logs = probabilities.clamp_min(LOWEST_PROBABILITY).log()
+    lent = logs * is_scorable[:, None]
+    total = logs.clone()
+    for distance, weight in enumerate(neighbour_weights, start=1):
+        total[distance:] += weight * lent[:-distance]
+        total[:-distance] += weight * lent[distance:]
+    return total.softmax(dim=-1)
 
 
 def tempered(probabilities: torch.Tensor, temperature: list[float]) -> torch.Tensor:

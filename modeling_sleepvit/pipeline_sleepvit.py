@@ -7,7 +7,6 @@ import torch
 from transformers import Pipeline
 
 from .errors import ChannelError, RecordingError, SettingError
-from .feature_extraction_sleepvit import LOWEST_SAMPLING_RATE
 from .hypnogram import Hypnogram
 from .night_staging import night_probabilities
 from .recordings import Recording, read_recording, recording_from_array, recording_from_raw
@@ -160,10 +159,11 @@ class SleepStagingPipeline(Pipeline):
 
     def _check_recording(self, recording: Recording) -> None:
         where = recording.path or recording.id
-        if recording.sampling_rate < LOWEST_SAMPLING_RATE:
+        lowest = self.feature_extractor.lowest_sampling_rate
+        if recording.sampling_rate < lowest:
             raise RecordingError(
                 f"{where}: channel {', '.join(recording.channel_names)} is sampled at {recording.sampling_rate:g} Hz, "
-                f"expected at least {LOWEST_SAMPLING_RATE:g} Hz; choose an EEG channel with a higher rate."
+                f"expected at least {lowest:g} Hz; choose an EEG channel with a higher rate."
             )
         epoch_seconds = self.feature_extractor.epoch_seconds
         if recording.duration_s < epoch_seconds:

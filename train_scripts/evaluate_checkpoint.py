@@ -22,7 +22,6 @@ from dataset_builders.scored_night import NightSettings
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError, SettingError, SleepViTError
 from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
-from modeling_sleepvit.metrics_sleepvit import staging_metrics
 from modeling_sleepvit.night_staging import night_probabilities
 from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.stager import load_stager
@@ -289,27 +288,6 @@ def predict_night(model: torch.nn.Module, night: NightRows) -> pd.DataFrame:
     frame["label"] = night.labels
     frame[list(PROBABILITY_COLUMNS)] = probabilities.numpy()
     return frame
-
-
-def metrics_of_predictions(predictions: pd.DataFrame) -> dict:
-    """Compute the small set of figures that stands in published tables, pooled and for each subject.
-
-    Args:
-        predictions: as `predict_night` makes it, of any number of nights.
-
-    Returns:
-        `subjects`, `n_recordings`, the figures of `staging_metrics` over all epochs, and `kappa_of_subject`.
-    """
-    stage = predictions[list(PROBABILITY_COLUMNS)].to_numpy().argmax(axis=1)
-    return {
-        "subjects": sorted(predictions["subject"].unique()),
-        "n_recordings": int(predictions["recording"].nunique()),
-        **staging_metrics(predictions["label"].to_numpy(), stage),
-        "kappa_of_subject": {
-            subject: staging_metrics(rows["label"].to_numpy(), stage[rows.index])["kappa"]
-            for subject, rows in predictions.groupby("subject")
-        },
-    }
 
 
 def write_metrics(metrics: dict, path: Path) -> None:

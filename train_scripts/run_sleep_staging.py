@@ -1,31 +1,36 @@
 """Train a SleepViT model on scored nights with the Transformers Trainer; settings come from a JSON file or flags.
 
-    python -m train_scripts.run_sleep_staging train_scripts/configs/sedf20-5s.json
-    python -m train_scripts.run_sleep_staging train_scripts/configs/sedf20-5s.json --num_train_epochs 3 --seed 1
+    python -m train_scripts.run_sleep_staging train_scripts/configs/sedf20-5s/default.json
+    python -m train_scripts.run_sleep_staging SETTINGS.json --num_train_epochs 3 --seed 1
     python -m train_scripts.run_sleep_staging --model_name_or_path CHECKPOINT --data_dir prepared/ --output_dir tuned/
 
-The same command started by `accelerate launch` or `torchrun` trains on several GPUs. Started again after an
+The same command started by `accelerate launch` or `torchrun` trains on several GPUs and hosts. Started again after an
 interruption, it goes on from the last checkpoint in `output_dir`.
 """
 
 import logging
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging as transformers_logging
 
 from dataset_builders.night_rows import NightRows
 from dataset_builders.sequences import CenterSequences, EpochSequences, SingleEpochs
 from modeling_sleepvit import SleepViTForAudioClassification
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.metrics_sleepvit import staging_metrics
+from modeling_sleepvit.stages import IGNORED_ID, STAGES
 
 from .running import run_script
 from .training_nights import make_feature_extractor, read_splits
 from .training_settings import (
     StagingModel,
+    classes_of,
     make_augmentation,
     make_model,
     parse_settings,
@@ -47,11 +52,15 @@ def main(argv: list[str] | None = None) -> None:
     """
     model_args, data_args, training_args = parse_settings(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    transformers_logging.disable_progress_bar()  # of loading and saving weights; Trainer's own stays
     set_seed(training_args.seed)
 
     feature_extractor = make_feature_extractor(model_args, data_args)
-    train_nights, validation_nights = read_splits(data_args, feature_extractor)
-    model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation)
+    classes = classes_of(model_args)
+    train_nights, validation_nights = (
+        in_classes(nights, classes) for nights in read_splits(data_args, feature_extractor)
+    )
+    model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation, feature_extractor)
     check_fit(model, train_nights[0])
     logger.info(
         f"{sum(map(len, train_nights))} epochs of {len(train_nights)} nights to learn from, "
@@ -70,6 +79,9 @@ def main(argv: list[str] | None = None) -> None:
 
     if training_args.eval_strategy != "no" and not validation_nights:
         raise SettingError("eval_strategy needs validation_subjects; name some, or set eval_strategy to 'no'.")
+    callbacks = []
+    if data_args.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(data_args.early_stopping_patience))
     checkpoint = last_checkpoint(training_args)
     remember_settings(Path(training_args.output_dir), model_args, data_args, is_resumed=checkpoint is not None)
     trainer = Trainer(
@@ -78,7 +90,8 @@ def main(argv: list[str] | None = None) -> None:
         train_dataset=dataset_of(train_nights, transform=augmentation, random_shift=data_args.random_shift),
         eval_dataset=dataset_of(validation_nights),
         processing_class=feature_extractor,
-        compute_metrics=metrics_of_logits,
+        compute_metrics=partial(metrics_of_logits, classes=classes),
+        callbacks=callbacks,
         preprocess_logits_for_metrics=first_logits,
     )
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -91,10 +104,39 @@ def first_logits(outputs, labels) -> np.ndarray:
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def metrics_of_logits(prediction) -> dict[str, float]:
-    """Turn logits and labels of a Trainer's evaluation into the figures that are logged."""
+def metrics_of_logits(prediction, classes: tuple[str, ...] = STAGES) -> dict[str, float]:
+    """Turn logits and labels of a Trainer's evaluation into the figures that are logged.
+
+    Args:
+        prediction: logits and labels, as Trainer hands them over.
+        classes: what the logits tell apart, five at most.
+
+    Returns:
+        the figures by name, `f1_` with the name of each class among them.
+    """
     metrics = staging_metrics(prediction.label_ids, prediction.predictions.argmax(axis=-1))
+    f1 = [metrics.pop(f"f1_{stage}") for stage in STAGES]  # by position: joined stages leave the last ones empty
+    metrics |= {f"f1_{name}": value for name, value in zip(classes, f1)}
     return {name: value for name, value in metrics.items() if name != "confusion_matrix"}
+
+
+def in_classes(nights: list[NightRows], classes: tuple[str, ...]) -> list[NightRows]:
+    """Label nights with the classes that a model tells apart.
+
+    Args:
+        nights: labelled with the five stages.
+        classes: each a stage, or several joined by "+".
+
+    Returns:
+        the nights, whose labels are positions in `classes`.
+    """
+    if classes == STAGES:
+        return nights
+    class_of = np.array([[stage in name.split("+") for name in classes].index(True) for stage in STAGES])
+    return [
+        replace(night, labels=np.where(night.labels == IGNORED_ID, IGNORED_ID, class_of[night.labels]))
+        for night in nights
+    ]
 
 
 def check_fit(model: StagingModel, night: NightRows) -> None:

@@ -35,6 +35,9 @@ INTERVAL_FIGURES = (
     "calibration_error",
 )
 
+STRETCH_EPOCHS = 120
+"""Epochs of an hour."""
+
 SLEEP_STATISTICS = ("total_sleep_time_min", "sleep_efficiency_percent", "wake_after_sleep_onset_min")
 
 
@@ -227,6 +230,43 @@ def bootstrap_intervals(
         bounds = np.quantile(known, [tail, 1 - tail]) if known.size else [np.nan, np.nan]
         intervals[name] = [float(bound) for bound in bounds]
     return intervals
+
+
+def figures_by_fold(predictions: pd.DataFrame, n_resamples: int = 2000, confidence: float = 0.95) -> list[dict]:
+    """Compute the figures of each fold, with intervals by which a repeated training can be told from a changed one.
+
+    A fold of leave-one-subject-out has one subject, so that subjects cannot be drawn; stretches of an hour are drawn
+    in their place, since epochs that follow each other are no independent observations.
+
+    Args:
+        predictions: see the head of this module, with the columns `subject`, `recording`, `epoch` and `fold`.
+        n_resamples: number of resamples.
+        confidence: share of the resamples that an interval holds.
+
+    Returns:
+        for each fold `fold`, `subjects`, `n_epochs`, `accuracy`, `macro_f1`, `kappa`, and `intervals` with [lower,
+        upper] of these three.
+
+    Raises:
+        DatasetError: a column is missing, or an epoch is there twice.
+        UnknownStageError: an id stands for no stage.
+    """
+    rows = []
+    for fold, of_fold in predictions.groupby("fold"):
+        stretches = of_fold["recording"] + " " + (of_fold["epoch"] // STRETCH_EPOCHS).astype(str)
+        intervals = bootstrap_intervals(of_fold.assign(subject=stretches), n_resamples, confidence)
+        figures = staging_metrics(*checked_predictions(of_fold)[["label", "prediction"]].to_numpy().T)
+        names = ("accuracy", "macro_f1", "kappa")
+        rows.append(
+            {
+                "fold": int(fold),
+                "subjects": sorted(of_fold["subject"].unique()),
+                "n_epochs": figures["n_epochs"],
+                **{name: figures[name] for name in names},
+                "intervals": {name: intervals[name] for name in names},
+            }
+        )
+    return rows
 
 
 def statistics_errors(predictions: pd.DataFrame, epoch_seconds: float = EPOCH_SECONDS) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from modeling_sleepvit import (
     SleepViTConfig,
+    SleepViTFeatureExtractor,
     SleepViTForAudioClassification,
     SleepViTForAudioFrameClassification,
     SleepViTSequenceConfig,
@@ -37,6 +38,13 @@ class ModelArguments:
         metadata={"help": "Fields of SleepViTSequenceConfig, or of SleepViTConfig for the single-epoch model."},
     )
     single_epoch: bool = field(default=False, metadata={"help": "Train the epoch encoder alone, without neighbours."})
+    classes: list[str] = field(
+        default_factory=list,
+        metadata={"help": "What the model tells apart, stages joined by +: W N1+N2 N3 R. None: the five stages."},
+    )
+    freeze_epoch_encoder: bool = field(
+        default=False, metadata={"help": "Leave the epoch encoder as the checkpoint has it; learn the sequence only."}
+    )
     feature_extractor: dict = field(
         default_factory=dict, metadata={"help": "Arguments of SleepViTFeatureExtractor that differ from its default."}
     )
@@ -63,6 +71,10 @@ class DataArguments:
     )
     validation_subjects: list[str] = field(
         default_factory=list, metadata={"help": "Subjects whose figures are logged and may choose the checkpoint."}
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "Stop after so many validations without a better one; the best checkpoint is kept."},
     )
     random_shift: bool = field(default=True, metadata={"help": "Move the windows of epochs anew in every pass."})
     augmentation: dict = field(default_factory=dict, metadata={"help": "Arguments of RowAugmentation."})
@@ -100,9 +112,16 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         settings = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
-        parsed = groups.parse_dict({**settings, **given})
+        settings = {**settings, **given}
+        if settings.get("early_stopping_patience") is not None:
+            settings["load_best_model_at_end"] = True
+        if settings.get("load_best_model_at_end"):
+            settings.setdefault("metric_for_best_model", "kappa")  # the library's own choice is the loss
+        parsed = groups.parse_dict(settings)
         if not parsed[1].data_dir:
             raise ValueError("no data_dir, which says where the nights lie")
+        if parsed[1].early_stopping_patience is not None and parsed[2].eval_strategy == "no":
+            raise ValueError("early_stopping_patience without an eval_strategy, for example 'epoch'")
         return parsed
     except (OSError, ValueError, TypeError) as error:
         raise SettingError(f"{where}: {error}.") from error
@@ -121,24 +140,95 @@ def make_model(model_args: ModelArguments) -> StagingModel:
         SettingError: a field is unknown or its value cannot be used.
         CheckpointError: there is no such checkpoint to go on from.
     """
+    names = classes_of(model_args)
     if model_args.model_name_or_path is not None:
         if model_args.model or model_args.single_epoch:
             raise SettingError(
                 f"model: {model_args.model_name_or_path} brings its own; leave model and single_epoch out."
             )
-        return load_stager(model_args.model_name_or_path).model
+        model = load_stager(model_args.model_name_or_path).model
+        if names != tuple(model.config.id2label.values()):
+            model = with_new_heads(model, names)
+        if model_args.freeze_epoch_encoder:
+            freeze_epoch_encoder(model)
+        # fitted to other weights and other people
+        model.config.temperature = None
+        return model
+    if model_args.freeze_epoch_encoder:
+        raise SettingError("freeze_epoch_encoder: needs a model_name_or_path; fresh weights know nothing to keep.")
     config_class = SleepViTConfig if model_args.single_epoch else SleepViTSequenceConfig
     try:
         refuse_unknown(config_class, model_args.model)
         refuse_unknown(SleepViTConfig, model_args.model.get("epoch_config") or {})
-        config = config_class(**model_args.model)
+        id2label = dict(enumerate(names))
+        label2id = {name: index for index, name in id2label.items()}
+        config = config_class(**{"id2label": id2label, "label2id": label2id, **model_args.model})
     except (ValueError, TypeError, AttributeError, StrictDataclassError) as error:
         raise SettingError(f"model: {error}") from error
-    if list(config.id2label.values()) != list(STAGES):
-        raise SettingError(f"model: the classes must be {', '.join(STAGES)} in this order, found {config.id2label}.")
+    if tuple(config.id2label.values()) != names:
+        raise SettingError(f"model: the classes must be {', '.join(names)} in this order, found {config.id2label}.")
     if model_args.single_epoch:
         return SleepViTForAudioClassification(config)
     return SleepViTForAudioFrameClassification(config)
+
+
+def classes_of(model_args: ModelArguments) -> tuple[str, ...]:
+    """Find what the model tells apart.
+
+    Args:
+        model_args: the model settings.
+
+    Returns:
+        the names of the classes, each a stage or several joined by "+".
+
+    Raises:
+        SettingError: a stage is missing, stands twice or is unknown.
+    """
+    names = tuple(model_args.classes) or STAGES
+    if sorted(stage for name in names for stage in name.split("+")) != sorted(STAGES):
+        raise SettingError(
+            f"classes: expected each of {', '.join(STAGES)} once, alone or joined by + as in N1+N2, "
+            f"found {', '.join(names)}."
+        )
+    return names
+
+
+def with_new_heads(model: StagingModel, names: tuple[str, ...]) -> StagingModel:
+    """Put fresh stage heads of another size on a trained model.
+
+    Args:
+        model: the trained model.
+        names: of its new classes.
+
+    Returns:
+        a model of the same class whose encoders hold the trained weights.
+    """
+    config = type(model.config).from_dict(
+        {
+            **model.config.to_dict(),
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: index for index, name in enumerate(names)},
+            "class_weights": None,
+            "temperature": None,
+        }
+    )
+    resized = type(model)(config)
+    resized.sleepvit.load_state_dict(model.sleepvit.state_dict())
+    return resized
+
+
+def freeze_epoch_encoder(model: StagingModel) -> None:
+    """Keep the weights of the epoch encoder, and those that only its own stage head would move, as they are.
+
+    Args:
+        model: a sequence model.
+
+    Raises:
+        SettingError: the model has no sequence encoder that could learn.
+    """
+    if isinstance(model, SleepViTForAudioClassification):
+        raise SettingError("freeze_epoch_encoder: a single-epoch model has nothing else to learn; leave it out.")
+    model.sleepvit.epoch_encoder.requires_grad_(False)
 
 
 def refuse_unknown(config_class: type, settings: dict) -> None:
@@ -147,20 +237,22 @@ def refuse_unknown(config_class: type, settings: dict) -> None:
         raise ValueError(f"{config_class.__name__} has no field {', '.join(unknown)}; check the spelling.")
 
 
-def make_augmentation(settings: dict) -> RowAugmentation:
+def make_augmentation(settings: dict, feature_extractor: SleepViTFeatureExtractor) -> RowAugmentation:
     """Make the augmentation that the settings describe.
 
     Args:
         settings: arguments of `RowAugmentation`.
+        feature_extractor: the one that made the rows.
 
     Returns:
         the augmentation.
 
     Raises:
-        SettingError: an argument is unknown.
+        SettingError: an argument is unknown, or does not fit the scaling of the rows.
     """
     try:
-        return RowAugmentation(**{name: float(spread) for name, spread in settings.items()})
+        strengths = {name: float(strength) for name, strength in settings.items()}
+        return RowAugmentation(**strengths, feature_extractor=feature_extractor)
     except (TypeError, ValueError) as error:
         raise SettingError(f"augmentation: {error}") from error
 

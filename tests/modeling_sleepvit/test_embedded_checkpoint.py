@@ -1,4 +1,4 @@
-"""The weights that come with the package: they load offline without a prompt, and stage sleep they have never seen."""
+"""The weights that come with the package: they load offline without a prompt, and stage real sleep."""
 
 import json
 import os
@@ -19,7 +19,6 @@ from transformers import (
     pipeline,
 )
 
-from dataset_builders.npz_nights import read_npz_nights
 from modeling_sleepvit import (
     Hypnogram,
     SleepViTFeatureExtractor,
@@ -30,12 +29,10 @@ from modeling_sleepvit import (
     embedded_checkpoint,
 )
 from modeling_sleepvit.errors import CheckpointError
-from modeling_sleepvit.metrics_sleepvit import staging_metrics
-from modeling_sleepvit.night_staging import night_probabilities
 from modeling_sleepvit.stages import stage_from_name
 
 
-HELD_OUT = ["SC400", "SC405", "SC410", "SC415"]
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "sedf20-5s" / "default"
 
 
 def test_it_is_small_and_complete():
@@ -114,10 +111,19 @@ def test_head_classes_of_presets_are_the_right_ones():
     assert isinstance(AutoModel.from_config(config), SleepViTModel)
 
 
+def test_it_is_calibrated_with_the_temperatures_of_the_folds():
+    config = AutoConfig.from_pretrained(embedded_checkpoint())
+    metrics = json.loads((RESULTS / "metrics.json").read_text())
+    expected = np.exp(np.log(list(metrics["temperatures"].values())).mean(axis=0))
+    np.testing.assert_allclose(config.temperature, expected, atol=1e-4)
+    assert metrics["calibration_error"] <= 0.05
+
+
 # Real sleep
 
 
-def test_real_whole_epochs_of_a_subject_it_never_saw(shared_data, record_property):
+def test_real_whole_epochs(shared_data, record_property):
+    """Six windows of 5 s in each, of which it has learned from the first alone; no evidence about other people."""
     night = np.load(shared_data / "sleep-edf-sc4001-30s" / "SC4001E0_30s.npz")
     stager = pipeline("sleep-staging", model=embedded_checkpoint())
     staged = stager(night["x"].ravel(), sampling_rate=100)
@@ -128,31 +134,20 @@ def test_real_whole_epochs_of_a_subject_it_never_saw(shared_data, record_propert
     assert agreement["kappa"] >= 0.75
 
 
-def test_the_four_held_out_subjects(shared_data):
-    model = AutoModelForAudioFrameClassification.from_pretrained(embedded_checkpoint())
-    extractor = AutoFeatureExtractor.from_pretrained(embedded_checkpoint())
-    nights = read_npz_nights(shared_data / "sleep-edf-20-5s", extractor, HELD_OUT)
-    stages = [night_probabilities(model, torch.from_numpy(night.input_values)).argmax(dim=-1) for night in nights]
-    metrics = staging_metrics(np.concatenate([night.labels for night in nights]), np.concatenate(stages))
-    print(f"held-out subjects, first 5 s of each epoch: kappa {metrics['kappa']:.3f}")
-    assert metrics["kappa"] >= 0.76
-    published = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "sedf20-5s-holdout" / "metrics.json"
-    assert metrics["kappa"] == pytest.approx(json.loads(published.read_text())["kappa"], abs=0.002)
-
-
 @pytest.mark.parametrize(
     ("change", "sampling_rate"),
     [
         (lambda signal: 0.1 * signal, 100),
         (lambda signal: -10 * signal, 100),
+        (lambda signal: resample_poly(signal, 1, 2), 50),
         (lambda signal: resample_poly(signal, 32, 25), 128),
         (lambda signal: resample_poly(signal, 5, 1), 500),
     ],
-    ids=["a tenth of the gain", "ten times the gain, turned over", "128 Hz", "500 Hz"],
+    ids=["a tenth of the gain", "ten times the gain, turned over", "50 Hz", "128 Hz", "500 Hz"],
 )
 def test_gain_polarity_and_rate_hardly_change_the_staging_of_real_sleep(shared_data, change, sampling_rate):
     signal = np.load(shared_data / "sleep-edf-sc4001-30s" / "SC4001E0_30s.npz")["x"].ravel()
     stager = pipeline("sleep-staging", model=embedded_checkpoint())
     agreement = stager(signal, sampling_rate=100).agreement(stager(change(signal), sampling_rate=sampling_rate))
     assert agreement["n_epochs"] == 232
-    assert agreement["kappa"] >= 0.95
+    assert agreement["kappa"] >= (0.95 if sampling_rate >= 64 else 0.85)

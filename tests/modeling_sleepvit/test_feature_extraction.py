@@ -186,6 +186,50 @@ def test_anchored_scaling_of_flat_seconds_and_dead_channels():
         SleepViTFeatureExtractor(scaling="anchored")(waveform, sampling_rate=100)
 
 
+class TestRowsThatWereNotRecorded:
+    """With anchored scaling, what a filter or a low rate took away is 0, and the other rows do not notice."""
+
+    @pytest.fixture
+    def night(self):
+        """Ten minutes of pink noise at 200 Hz."""
+        spectrum = np.fft.rfft(noise(200 * 600).astype(np.float64))
+        frequencies = np.fft.rfftfreq(200 * 600, 1 / 200)
+        return np.fft.irfft(spectrum / np.maximum(frequencies, 0.3) ** 0.5, 200 * 600)
+
+    @pytest.fixture
+    def extractor(self, night):
+        extractor = SleepViTFeatureExtractor(scaling="anchored")
+        extractor.fit_profile([SleepViTFeatureExtractor(scaling="none")(night, sampling_rate=200)["input_values"]])
+        return extractor
+
+    def test_fifty_hz(self, night, extractor):
+        expected = extractor(night, sampling_rate=200)["input_values"]
+        rows = extractor(signal.resample_poly(night, 1, 4), sampling_rate=50)["input_values"]
+        assert rows.shape == expected.shape
+        assert not rows[:, :, 18:].any()  # 24 to 28 Hz reach over half the rate, 28 to 32 Hz lie above it
+        assert np.abs(rows[:, :, :17] - expected[:, :, :17]).mean() < 0.05
+
+    def test_a_low_pass(self, night, extractor):
+        expected = extractor(night, sampling_rate=200)["input_values"]
+        sos = signal.butter(8, 15, fs=200, output="sos")
+        rows = extractor(signal.sosfiltfilt(sos, night), sampling_rate=200)["input_values"]
+        assert not rows[:, :, 17:].any()
+        assert np.abs(rows[:, :, :12] - expected[:, :, :12]).mean() < 0.1
+
+    def test_what_is_only_weaker_stays(self, night, extractor):
+        weaker = signal.sosfiltfilt(signal.butter(1, 25, fs=200, output="sos"), night)
+        rows = extractor(weaker, sampling_rate=200)["input_values"]
+        assert (rows != 0).mean() > 0.99
+
+    def test_the_level_is_taken_from_1_to_16_hz(self, extractor):
+        assert extractor.is_level_row.tolist() == [False] + [True] * 15 + [False] * 4
+        assert SleepViTFeatureExtractor(row_widths_hz=[20], scaling="none").is_level_row.tolist() == [True]
+
+    def test_lower_rates_are_refused(self, extractor):
+        with pytest.raises(ValueError, match=r"at least 50 Hz.*found: 49 Hz"):
+            extractor(noise(49 * 60), sampling_rate=49)
+
+
 ANCHORED = SleepViTFeatureExtractor(scaling="anchored", row_profile=[0.1] * 20, row_spread=[0.5] * 20)
 
 

@@ -44,12 +44,39 @@ def tiny_models() -> dict[str, tuple[torch.nn.Module, torch.Tensor]]:
             torch.randn(2, 6, 2, 8, 3),
         ),
         "center": (SleepViTForAudioFrameClassification(center).eval(), torch.randn(2, 3, 2, 8, 3)),
+        "band projections": (
+            SleepViTForAudioFrameClassification(
+                tiny_sequence_config(epoch_config=tiny_epoch_config(band_projections=True))
+            ).eval(),
+            torch.randn(2, 6, 2, 8, 3),
+        ),
     }
 
 
-@pytest.fixture(params=["epoch", "epoch, channel tokens", "sequence", "center"])
+@pytest.fixture(params=["epoch", "epoch, channel tokens", "sequence", "center", "band projections"])
 def model_and_input(request):
     return tiny_models()[request.param]
+
+
+@pytest.mark.parametrize("channel_tokens", [False, True])
+def test_projections_of_equal_weights_are_the_common_projection(channel_tokens):
+    common = SleepViTModel(tiny_epoch_config(channel_tokens=channel_tokens)).eval()
+    own = SleepViTModel(tiny_epoch_config(channel_tokens=channel_tokens, band_projections=True)).eval()
+    projection = common.patch_embeddings.projection
+    assert len(own.patch_embeddings.projections) == 2
+    for band in own.patch_embeddings.projections:
+        band.load_state_dict(projection.state_dict())
+    missing = own.load_state_dict(common.state_dict(), strict=False)
+    assert all("projections" in name for name in missing.missing_keys)
+    rows = torch.randn(4, 2, 8, 3)
+    torch.testing.assert_close(own(rows).pooler_output, common(rows).pooler_output)
+    # and each band goes through its own
+    with torch.no_grad():
+        own.patch_embeddings.projections[1].weight.zero_()
+    tokens, before = own.patch_embeddings(rows), common.patch_embeddings(rows)
+    n_tokens = tokens.shape[1] // 2
+    torch.testing.assert_close(tokens[:, :n_tokens], before[:, :n_tokens])
+    assert not torch.allclose(tokens[:, n_tokens:], before[:, n_tokens:])
 
 
 # Published models

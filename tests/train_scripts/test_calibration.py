@@ -8,7 +8,7 @@ from modeling_sleepvit import SleepViTConfig, SleepViTForAudioClassification
 from modeling_sleepvit.errors import DatasetError
 from modeling_sleepvit.metrics_sleepvit import calibration_error
 from modeling_sleepvit.night_staging import night_probabilities, tempered
-from train_scripts.calibration import fit_temperature
+from train_scripts.calibration import fit_temperature, undo_class_weights
 
 from ..conftest import TINY
 
@@ -53,6 +53,29 @@ def test_epochs_without_a_stage_do_not_count(honest):
     assert fit_temperature(more, doubled) == fit_temperature(labels, probabilities)
     with pytest.raises(DatasetError, match="expected scored epochs to calibrate with, found none"):
         fit_temperature(np.full(3, -100), probabilities[:3])
+
+
+def test_what_class_weights_did_is_undone():
+    """A model that knows nothing but how often stages are: weighted training makes the rare ones look frequent."""
+    shares = torch.tensor([0.2, 0.05, 0.45, 0.1, 0.2])
+    weights = [0.9, 2.0, 0.5, 1.2, 1.0]
+    weighted = shares * torch.tensor(weights)
+    model = SleepViTForAudioClassification(SleepViTConfig(**TINY, class_weights=weights))
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(weighted.log())
+    rows = torch.zeros(1, 1, 20, 30)
+    undo_class_weights(model)
+    torch.testing.assert_close(model(rows).logits.softmax(dim=-1)[0], shares)
+    with torch.no_grad():
+        model.classifier.bias.copy_(weighted.log())
+    undo_class_weights(model, share=0.5)
+    half = shares * torch.tensor(weights).sqrt()
+    torch.testing.assert_close(model(rows).logits.softmax(dim=-1)[0], half / half.sum())
+    model.config.class_weights = None
+    before = model.classifier.bias.detach().clone()
+    undo_class_weights(model)
+    assert torch.equal(model.classifier.bias, before)
 
 
 def test_the_staging_of_a_night_applies_it(tmp_path):

@@ -5,12 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from dataset_builders.splits import Splits
 from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.metrics_sleepvit import calibration_error
+from modeling_sleepvit.night_staging import tempered
 from modeling_sleepvit.stager import load_stager
 from train_scripts import run_sleep_staging
-from train_scripts.run_leave_one_subject_out import main
+from train_scripts.run_leave_one_subject_out import figures_of_folds, main
 
 from ..conftest import TINY
 
@@ -60,6 +63,49 @@ def test_folds_are_finished_one_by_one_and_joined(settings, tmp_path, capsys, mo
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["n_epochs"], metrics["n_subjects"], metrics["folds"]) == (48, 4, "4 of 4")
     assert "kappa" in metrics["intervals"]
+    assert [fold["subjects"] for fold in metrics["by_fold"]] == [["SC400"], ["SC401"], ["SC402"], ["SC403"]]
+    assert sum(fold["n_epochs"] for fold in metrics["by_fold"]) == 48
+
+
+def test_results_may_lie_elsewhere_and_name_the_temperatures(settings, tmp_path):
+    run(
+        settings, tmp_path / "run", "--folds", "3", "--results", str(tmp_path / "published"), "--protocol", "SIMULATED"
+    )
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    metrics = json.loads((tmp_path / "published" / "metrics.json").read_text())
+    model = load_stager(tmp_path / "run" / "fold-03" / "training").model
+    assert metrics["temperatures"] == {"3": model.config.temperature}
+    assert (metrics["protocol"], metrics["folds"]) == ("SIMULATED", "1 of 4")
+
+
+def test_the_final_weights_learn_from_everybody_and_take_the_temperatures_of_the_folds(settings, tmp_path):
+    with pytest.raises(SettingError, match=r"expected 4 finished and calibrated folds in .*, found 1"):
+        run(settings, tmp_path / "run", "--folds", "0", "--final", str(tmp_path / "final"))
+    assert not (tmp_path / "final").exists()
+    run(settings, tmp_path / "run", "--final", str(tmp_path / "final"))
+    model = load_stager(tmp_path / "final").model
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())["temperatures"].values()
+    np.testing.assert_allclose(model.config.temperature, np.exp(np.mean(np.log(list(found)), axis=0)), atol=1e-4)
+    learned_from = json.loads((tmp_path / "final" / "settings.json").read_text())
+    assert learned_from["test_subjects"] == learned_from["validation_subjects"] == []
+
+
+def test_the_calibration_error_before_is_that_of_the_probabilities_as_the_model_gave_them():
+    rng = np.random.default_rng(0)
+    raw = rng.dirichlet(np.ones(5), 400)
+    labels = rng.integers(0, 5, 400)
+    temperatures = {"0": [2.0] * 5, "1": None}
+    calibrated = raw.copy()
+    calibrated[:200] = tempered(torch.from_numpy(raw[:200]), [2.0] * 5).numpy()
+    predictions = pd.DataFrame(calibrated, columns=["p_W", "p_N1", "p_N2", "p_N3", "p_R"])
+    predictions = predictions.assign(
+        label=labels, fold=np.repeat([0, 1], 200), subject=np.repeat(["a", "b"], 200), recording="r", epoch=range(400)
+    )
+    figures = figures_of_folds(predictions, "none", "2 of 2", temperatures)
+    assert figures["calibration_error_before"] == pytest.approx(calibration_error(labels, raw), abs=1e-9)
+    assert figures["calibration_error"] == pytest.approx(calibration_error(labels, calibrated), abs=1e-9)
+    low, high = figures["by_fold"][0]["intervals"]["accuracy"]
+    assert low < figures["by_fold"][0]["accuracy"] < high
 
 
 def test_the_test_subject_takes_no_part_in_its_fold(settings, tmp_path):
