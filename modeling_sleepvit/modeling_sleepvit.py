@@ -155,7 +155,7 @@ class SleepViTPatchEmbeddings(nn.Module):
     def __init__(self, config: SleepViTConfig):
         super().__init__()
         self.config = config
-        if config.band_projections:
+        if config.band_projections:  # CODEPATH: the embedded checkpoint; the published presets share one projection
             self.projections = nn.ModuleList(
                 [nn.Linear(config.patch_size, config.hidden_size) for _ in range(config.num_bands)]
             )

@@ -72,7 +72,6 @@ def test_the_metrics_are_those_of_the_published_predictions(name):
 def test_the_default_model_holds_its_floors(metrics):
     assert metrics["kappa"] >= 0.76
     assert metrics["macro_f1"] >= 0.74
-    assert metrics["accuracy"] >= 0.83
 
 
 def test_the_readme_shows_them(metrics):
