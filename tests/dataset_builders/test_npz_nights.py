@@ -112,7 +112,7 @@ def test_random_shifts_move_windows_inside_their_night():
 
 
 def test_single_epochs_count_through_the_nights():
-    epochs = SingleEpochs([night(3), night(2, "S2", first=100)], transform=lambda rows: rows + 0.5)
+    epochs = SingleEpochs([night(3), night(2, "S2", first=100)], transform=lambda rows, night: rows + 0.5)
     assert [epochs[index]["input_values"][0, 0, 0].item() for index in range(len(epochs))] == [
         0.5, 1.5, 2.5, 100.5, 101.5,
     ]  # fmt: skip
