@@ -16,6 +16,7 @@ from modeling_sleepvit import (
     SleepViTSequenceConfig,
 )
 
+from .browser import running_browser
 from .hub_clients import HubForTests
 
 
@@ -90,4 +91,14 @@ def hub(tmp_path_factory):
     is there, and `hub.refuse("owner/full/commit", 500, "No room is left")` makes it refuse.
     """
     with HubForTests(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: `with browser.tab(width=375) as tab: tab.page.goto(...)`; skipped where there is none.
+
+    Install it with `apt-get update && apt-get install -y chromium`.
+    """
+    with running_browser() as running:
         yield running
