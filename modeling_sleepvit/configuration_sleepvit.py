@@ -6,6 +6,9 @@ from transformers.configuration_utils import PreTrainedConfig
 from .stages import STAGES
 
 
+ENCODER_TYPES = ("vtrans", "inception-vtrans", "lstm-vtrans", "lstm", "bilstm")
+
+
 @strict
 class SleepViTEncoderConfig(PreTrainedConfig):
     """What the epoch encoder and the sequence encoder have in common: a pre-norm Transformer and its training loss.
@@ -99,15 +102,28 @@ class SleepViTEncoderConfig(PreTrainedConfig):
 # Published sizes: METHOD section 4 of the paper's facts. The 1-second baseline keeps the 301 positions of its code.
 _PUBLISHED = {"num_channels": 2, "weight_init": "published", "num_hidden_layers": 8}
 _SMALL = {**_PUBLISHED, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 128}
+_RECURRENT = {**_PUBLISHED, "hidden_size": 32, "pooling": "mean"}
+_NARROW_HEADS = {"num_attention_heads": 4, "head_dim": 8}
+
+STEPS_PER_SECOND = (10, 4, 2, 1)
+"""How often a second the kernels of the raw-EEG model begin anew: at 125 Hz these are the published kernels."""
 
 
 @strict
 class SleepViTConfig(SleepViTEncoderConfig):
-    """Configuration of the epoch encoder, EEGspec-VTrans: one epoch's spectrogram is cut into band x second patches.
+    """Configuration of the epoch encoder: EEGspec-VTrans, and the architectures that the paper compares it with.
 
     Args:
+        encoder_type: what becomes of a window.
+            "vtrans": band x second patches of the spectrogram are tokens of a Transformer (EEGspec-VTrans);
+            "inception-vtrans": four strided convolutions of the waveform make them (EEGseq-Inception-VTrans);
+            "lstm-vtrans": a recurrent branch reads the seconds and adds a channel before the patches are cut
+            (EEGspec-LSTM-VTrans);
+            "lstm", "bilstm": the patches are steps of a recurrent network (EEGspec-LSTM, EEGspec-BiLSTM), whose
+            `hidden_size`, that of both directions together, and `num_hidden_layers` alone count.
         num_channels: EEG channels of one input.
-        num_rows: rows of the spectrogram after the frequency cut of the feature extractor.
+        num_rows: rows of the spectrogram after the frequency cut of the feature extractor; for a waveform, the samples
+            of one second, which are its rows.
         num_frames: frames (seconds) of the encoder's window; an epoch of k * num_frames frames is read as k windows
             whose embeddings are averaged.
         patch_rows: rows of one patch; num_rows / patch_rows is the number of bands. num_rows itself gives one token
@@ -117,10 +133,20 @@ class SleepViTConfig(SleepViTEncoderConfig):
         pooling: "cls" (the class token) or "mean" (the mean of all tokens, the class token among them).
         band_projections: whether each band has its own projection to the hidden size; with a common one, as published,
             a band is told from another only by its position, which takes many more training steps to learn.
+        num_eog_channels: EOG channels of the second input, `eog_values`, for "vtrans"; each second of them is one more
+            token (EEGspec+EOGspec-VTrans). 0 stands for EEG alone.
+        num_eog_rows: rows of 1 Hz of the EOG's spectrogram.
+        recurrent_size: width of the recurrent branch of "lstm-vtrans".
+        num_recurrent_layers: layers of that branch.
+        conv_kernels: samples of each kernel of "inception-vtrans", which is its stride, too; None stands for kernels
+            that begin anew 10, 4, 2 and 1 times a second.
+        num_conv_filters: filters of each convolution; None stands for as many as there are channels.
+        conv_embedding_size: features of a token between its two projections.
         **kwargs: the arguments of `SleepViTEncoderConfig`.
 
     Raises:
-        ValueError: the rows cannot be cut into bands, there are fewer positions than tokens, or a name is unknown.
+        ValueError: the rows cannot be cut into bands, there are fewer positions than tokens, a name is unknown, or an
+            option does not go with the encoder type.
 
     Source:
         Chen et al., IEEE TNSRE 31:1974-1985, 2023.
@@ -132,8 +158,26 @@ class SleepViTConfig(SleepViTEncoderConfig):
         "eegspec-vtrans": _PUBLISHED,
         "eegspec-vtrans-channel-tokens": {**_SMALL, "channel_tokens": True, "hidden_dropout_prob": 0.5},
         "eegspec-1s": {**_SMALL, "channel_tokens": True, "num_rows": 32, "patch_rows": 32, "num_positions": 301},
+        "eegspec-eogspec-vtrans": {**_PUBLISHED, **_NARROW_HEADS, "intermediate_size": 512, "num_eog_channels": 2},
+        "eegseq-inception-vtrans": {
+            **_PUBLISHED,
+            **_NARROW_HEADS,
+            "encoder_type": "inception-vtrans",
+            "num_rows": 125,
+            "hidden_size": 64,
+        },
+        "eegspec-lstm": {**_RECURRENT, "encoder_type": "lstm"},
+        "eegspec-bilstm": {**_RECURRENT, "encoder_type": "bilstm"},
+        "eegspec-lstm-vtrans": {
+            **_PUBLISHED,
+            **_NARROW_HEADS,
+            "encoder_type": "lstm-vtrans",
+            "num_hidden_layers": 3,
+            "hidden_size": 64,
+        },
     }
 
+    encoder_type: str = "vtrans"
     num_channels: int = 1
     num_rows: int = 20
     num_frames: int = 30
@@ -142,11 +186,23 @@ class SleepViTConfig(SleepViTEncoderConfig):
     num_positions: int | None = None
     pooling: str = "cls"
     band_projections: bool = False
+    num_eog_channels: int = 0
+    num_eog_rows: int = 26
+    recurrent_size: int = 32
+    num_recurrent_layers: int = 4
+    conv_kernels: list[int] | None = None
+    num_conv_filters: int | None = None
+    conv_embedding_size: int = 8
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        self.check_positive("num_channels", "num_rows", "num_frames", "patch_rows")
-        if self.num_rows % self.patch_rows:
+        self.check_positive("num_channels", "num_rows", "num_frames", "patch_rows", "num_eog_rows")
+        self.check_positive("recurrent_size", "num_recurrent_layers", "conv_embedding_size")
+        if self.encoder_type not in ENCODER_TYPES:
+            raise ValueError(f"encoder_type must be one of {', '.join(ENCODER_TYPES)}, found: {self.encoder_type!r}")
+        if self.encoder_type == "inception-vtrans":
+            self._settle_convolutions()
+        elif self.num_rows % self.patch_rows:
             raise ValueError(
                 f"num_rows must be a multiple of patch_rows ({self.patch_rows}) so that the bands are equal, "
                 f"found: {self.num_rows}"
@@ -160,6 +216,37 @@ class SleepViTConfig(SleepViTEncoderConfig):
             )
         if self.pooling not in ("cls", "mean"):
             raise ValueError(f"pooling must be 'cls' or 'mean', found: {self.pooling!r}")
+        self._check_options_of_type()
+
+    def _settle_convolutions(self) -> None:
+        if self.conv_kernels is None:
+            self.conv_kernels = [self.num_rows // steps for steps in STEPS_PER_SECOND if self.num_rows >= steps]
+        if self.num_conv_filters is None:
+            self.num_conv_filters = self.num_channels
+        self.check_positive("num_conv_filters")
+        if not self.conv_kernels or not 1 <= min(self.conv_kernels) <= max(self.conv_kernels) <= self.num_rows:
+            raise ValueError(
+                f"conv_kernels must hold 1 to {self.num_rows} samples each (num_rows, one second), "
+                f"found: {self.conv_kernels}"
+            )
+
+    def _check_options_of_type(self) -> None:
+        patch_options = [name for name in ("channel_tokens", "band_projections") if getattr(self, name)]
+        if patch_options and self.encoder_type not in ("vtrans", "lstm-vtrans"):
+            raise ValueError(
+                f"{patch_options[0]} needs tokens that are patches, not encoder_type {self.encoder_type!r}"
+            )
+        if self.num_eog_channels and self.encoder_type != "vtrans":
+            raise ValueError(f"num_eog_channels needs encoder_type 'vtrans', found: {self.encoder_type!r}")
+        if self.is_recurrent and self.pooling != "mean":
+            raise ValueError(f"encoder_type {self.encoder_type!r} has no class token: pooling must be 'mean'")
+        if self.encoder_type == "bilstm" and self.hidden_size % 2:
+            raise ValueError(f"hidden_size must be even for two directions, found: {self.hidden_size}")
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether a recurrent network stands in the place of the Transformer."""
+        return self.encoder_type in ("lstm", "bilstm")
 
     @property
     def num_bands(self) -> int:
@@ -167,14 +254,32 @@ class SleepViTConfig(SleepViTEncoderConfig):
         return self.num_rows // self.patch_rows
 
     @property
+    def num_patch_channels(self) -> int:
+        """Number of channels that patches are cut from: the EEG's, and that of the recurrent branch."""
+        return self.num_channels + (self.encoder_type == "lstm-vtrans")
+
+    @property
     def num_patches(self) -> int:
         """Number of tokens of one window, without the class token."""
-        return self.num_bands * self.num_frames * (self.num_channels if self.channel_tokens else 1)
+        if self.encoder_type == "inception-vtrans":
+            return len(self.conv_kernels) * self.num_frames
+        tokens_per_patch = self.num_patch_channels if self.channel_tokens else 1
+        return self.num_frames * (self.num_bands * tokens_per_patch + (self.num_eog_channels > 0))
 
     @property
     def patch_size(self) -> int:
         """Number of spectrogram values in one token."""
-        return self.patch_rows * (1 if self.channel_tokens else self.num_channels)
+        return self.patch_rows * (1 if self.channel_tokens else self.num_patch_channels)
+
+    @property
+    def steps_of_kernels(self) -> list[tuple[int, int]]:
+        """Steps of each kernel in a window, equally many in every second, and the samples of padding on either side.
+
+        At 30 s of 125 Hz these are the published 330 (105 of padding), 120, 60 and 30.
+        """
+        n_samples = self.num_rows * self.num_frames
+        steps = [-(-(n_samples // kernel) // self.num_frames) * self.num_frames for kernel in self.conv_kernels]
+        return [(n, max(0, -(-(n * kernel - n_samples) // 2))) for n, kernel in zip(steps, self.conv_kernels)]
 
 
 @strict

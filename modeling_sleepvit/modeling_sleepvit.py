@@ -1,4 +1,4 @@
-"""PyTorch models of SleepViT: the epoch encoder EEGspec-VTrans, the sequence encoder Seq-VTrans and their heads."""
+"""PyTorch models of SleepViT: the epoch encoders, EEGspec-VTrans first, the sequence encoder and their heads."""
 
 import math
 from collections.abc import Callable
@@ -14,9 +14,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.utils import ModelOutput
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_sleepvit import SleepViTConfig, SleepViTEncoderConfig, SleepViTSequenceConfig
+from .embeddings_sleepvit import EMBEDDINGS, SleepViTEogEmbeddings, SleepViTRecurrentLayer
 
 
 def staging_loss(logits, labels, config: SleepViTEncoderConfig, num_items_in_batch=None, **kwargs) -> torch.Tensor:
@@ -143,41 +144,6 @@ class SleepViTLayer(GradientCheckpointingLayer):
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
 
 
-class SleepViTPatchEmbeddings(nn.Module):
-    """The frequency cut: (batch, channels, rows, frames) -> (batch, patches, hidden), band-major.
-
-    One projection serves all bands, as published, or each band has its own.
-
-    Joint channels: token 30*band + second, feature row_in_band*channels + channel. Channel tokens: token
-    channels*(30*band + second) + channel, feature row_in_band.
-    """
-
-    def __init__(self, config: SleepViTConfig):
-        super().__init__()
-        self.config = config
-        if config.band_projections:  # CODEPATH: the embedded checkpoint; the published presets share one projection
-            self.projections = nn.ModuleList(
-                [nn.Linear(config.patch_size, config.hidden_size) for _ in range(config.num_bands)]
-            )
-        else:
-            self.projection = nn.Linear(config.patch_size, config.hidden_size)
-
-    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        batch_size = input_values.shape[0]
-        patches = input_values.reshape(
-            batch_size, config.num_channels, config.num_bands, config.patch_rows, config.num_frames
-        )  # (batch, channels, bands, rows, frames)
-        if config.channel_tokens:  # CODEPATH: eegspec-vtrans-channel-tokens and eegspec-1s; others join the channels
-            patches = patches.permute(0, 2, 4, 1, 3)  # (batch, bands, frames, channels, rows)
-        else:
-            patches = patches.permute(0, 2, 4, 3, 1)  # (batch, bands, frames, rows, channels)
-        if config.band_projections:  # CODEPATH: the embedded checkpoint; the published presets share one projection
-            bands = patches.reshape(batch_size, config.num_bands, -1, config.patch_size).unbind(dim=1)
-            return torch.cat([project(band) for project, band in zip(self.projections, bands)], dim=1)
-        return self.projection(patches.reshape(batch_size, config.num_patches, config.patch_size))
-
-
 class SleepViTTokens(nn.Module):
     """A class token and the learned positions: (batch, n, hidden) -> (batch, n + 1, hidden)."""
 
@@ -200,13 +166,16 @@ class SleepViTPreTrainedModel(PreTrainedModel):
     main_input_name = "input_values"
     input_modalities = ("audio",)
     supports_gradient_checkpointing = True
-    _no_split_modules = ["SleepViTLayer"]
+    _no_split_modules = ["SleepViTLayer", "SleepViTRecurrentLayer"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    _can_record_outputs = {"hidden_states": SleepViTLayer, "attentions": SleepViTAttention}
+    _can_record_outputs = {
+        "hidden_states": [SleepViTLayer, OutputRecorder(SleepViTRecurrentLayer, layer_name="layers")],
+        "attentions": SleepViTAttention,
+    }
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
@@ -216,19 +185,24 @@ class SleepViTPreTrainedModel(PreTrainedModel):
             std = 1.0 if published else self.config.initializer_range
             init.normal_(module.cls_token, std=std)
             init.normal_(module.position_embeddings, std=std)
-        elif isinstance(module, nn.Linear) and published:
-            # what nn.Linear does on its own
+        elif isinstance(module, (nn.Linear, nn.Conv1d)) and published:
+            # what PyTorch does on its own
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             if module.bias is not None:
-                bound = module.in_features**-0.5
+                bound = module.weight[0].numel() ** -0.5
                 init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LSTM) and published:
+            for parameter in module.parameters():
+                init.uniform_(parameter, -(module.hidden_size**-0.5), module.hidden_size**-0.5)
 
 
 class SleepViTModel(SleepViTPreTrainedModel):
-    """Epoch encoder EEGspec-VTrans: (batch, channels, rows, frames) -> one embedding per epoch (batch, hidden).
+    """Epoch encoder: (batch, channels, rows, frames) -> one embedding per epoch (batch, hidden).
+
+    EEGspec-VTrans, or the architecture that `config.encoder_type` names.
 
     Args:
-        config: sizes, band layout and pooling.
+        config: encoder type, sizes, band layout and pooling.
 
     Source:
         Chen et al., IEEE TNSRE 31:1974-1985, 2023.
@@ -236,48 +210,72 @@ class SleepViTModel(SleepViTPreTrainedModel):
 
     def __init__(self, config: SleepViTConfig):
         super().__init__(config)
-        self.patch_embeddings = SleepViTPatchEmbeddings(config)
-        self.tokens = SleepViTTokens(config, config.num_positions)
-        self.layers = nn.ModuleList([SleepViTLayer(config) for _ in range(config.num_hidden_layers)])
+        self.patch_embeddings = EMBEDDINGS[config.encoder_type](config)
+        if config.num_eog_channels:  # CODEPATH: eegspec-eogspec-vtrans
+            self.eog_embeddings = SleepViTEogEmbeddings(config)
+        if config.is_recurrent:  # CODEPATH: eegspec-lstm and eegspec-bilstm
+            sizes = [config.patch_size, *[config.hidden_size] * (config.num_hidden_layers - 1)]
+            is_bidirectional = config.encoder_type == "bilstm"
+            layers = [SleepViTRecurrentLayer(size, config.hidden_size, is_bidirectional) for size in sizes]
+        else:
+            self.tokens = SleepViTTokens(config, config.num_positions)
+            layers = [SleepViTLayer(config) for _ in range(config.num_hidden_layers)]
+        self.layers = nn.ModuleList(layers)
         self.post_init()
 
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(self, input_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+    def forward(
+        self, input_values: torch.Tensor, eog_values: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
         """Encode epochs.
 
         Args:
             input_values: (batch, channels, rows, frames) as the feature extractor makes them; frames is a multiple of
                 the encoder's window, and a longer epoch is read window by window.
+            eog_values: (batch, EOG channels, EOG rows, frames), for a model that reads the EOG, too.
             **kwargs: `output_attentions` (maps exist with attn_implementation "eager" only), `output_hidden_states`.
 
         Returns:
             `pooler_output` (batch, hidden), the mean over windows; `last_hidden_state` (batch, windows * tokens,
-            hidden). Recorded hidden states and maps have the leading axis batch * windows.
+            hidden), without the class token for recurrent encoders. Recorded hidden states and maps have the leading
+            axis batch * windows.
 
         Raises:
-            ValueError: an axis of the input does not fit the config.
+            ValueError: an axis of the input does not fit the config, or the EOG is missing or not wanted.
         """
-        input_values = input_values.to(self.tokens.cls_token.dtype)
-        windows = self.cut_windows(input_values)  # (batch * windows, channels, rows, num_frames)
-        hidden_states = self.tokens(self.patch_embeddings(windows))  # (batch * windows, tokens, hidden)
+        config = self.config
+        if (eog_values is not None) != (config.num_eog_channels > 0):
+            raise ValueError(
+                f"the model reads {config.num_eog_channels} EOG channels, "
+                f"found {'no eog_values' if eog_values is None else f'eog_values {tuple(eog_values.shape)}'}"
+            )
+        windows = self.cut_windows(input_values, config.num_channels, config.num_rows)
+        hidden_states = self.patch_embeddings(windows)  # (batch * windows, patches, hidden)
+        if eog_values is not None:  # CODEPATH: eegspec-eogspec-vtrans
+            eog_windows = self.cut_windows(eog_values, config.num_eog_channels, config.num_eog_rows)
+            hidden_states = torch.cat((hidden_states, self.eog_embeddings(eog_windows)), dim=1)
+        if not config.is_recurrent:  # CODEPATH: all but eegspec-lstm and eegspec-bilstm
+            hidden_states = self.tokens(hidden_states)  # (batch * windows, 1 + patches, hidden)
         for layer in self.layers:
             hidden_states = layer(hidden_states, None, **kwargs)
-        if self.config.pooling == "cls":  # CODEPATH: all presets; the mean is an option of the paper's code
+        if config.pooling == "cls":  # CODEPATH: all presets with a class token; the mean is an option there
             pooled = hidden_states[:, 0]
         else:
             pooled = hidden_states.mean(dim=1)
         batch_size = input_values.shape[0]
         return BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states.reshape(batch_size, -1, self.config.hidden_size),
-            pooler_output=pooled.reshape(batch_size, -1, self.config.hidden_size).mean(dim=1),
+            last_hidden_state=hidden_states.reshape(batch_size, -1, config.hidden_size),
+            pooler_output=pooled.reshape(batch_size, -1, config.hidden_size).mean(dim=1),
         )
 
-    def cut_windows(self, input_values: torch.Tensor) -> torch.Tensor:
+    def cut_windows(self, input_values: torch.Tensor, num_channels: int, num_rows: int) -> torch.Tensor:
         """Cut epochs into windows of the encoder's length.
 
         Args:
             input_values: (batch, channels, rows, windows * num_frames).
+            num_channels: how many there must be.
+            num_rows: how many there must be.
 
         Returns:
             (batch * windows, channels, rows, num_frames), the windows of an epoch one after another.
@@ -285,20 +283,19 @@ class SleepViTModel(SleepViTPreTrainedModel):
         Raises:
             ValueError: an axis does not fit the config; the message names it.
         """
-        config = self.config
         if input_values.dim() != 4:
             raise ValueError(
                 f"input_values must have shape (batch, channels, rows, frames), found: {tuple(input_values.shape)}"
             )
         _, channels, rows, frames = input_values.shape
-        if channels != config.num_channels:
-            raise ValueError(f"axis channels: expected {config.num_channels}, found {channels}")
-        if rows != config.num_rows:
-            raise ValueError(f"axis rows: expected {config.num_rows}, found {rows}")
-        if frames == 0 or frames % config.num_frames:
-            raise ValueError(f"axis frames: expected a multiple of {config.num_frames}, found {frames}")
-        windows = input_values.unflatten(-1, (-1, config.num_frames))  # (batch, channels, rows, windows, num_frames)
-        return windows.permute(0, 3, 1, 2, 4).flatten(0, 1)
+        if channels != num_channels:
+            raise ValueError(f"axis channels: expected {num_channels}, found {channels}")
+        if rows != num_rows:
+            raise ValueError(f"axis rows: expected {num_rows}, found {rows}")
+        if frames == 0 or frames % self.config.num_frames:
+            raise ValueError(f"axis frames: expected a multiple of {self.config.num_frames}, found {frames}")
+        windows = input_values.to(self.dtype).unflatten(-1, (-1, self.config.num_frames))
+        return windows.permute(0, 3, 1, 2, 4).flatten(0, 1)  # from (batch, channels, rows, windows, num_frames)
 
 
 class SleepViTForAudioClassification(SleepViTPreTrainedModel):
@@ -314,13 +311,18 @@ class SleepViTForAudioClassification(SleepViTPreTrainedModel):
 
     @can_return_tuple
     def forward(
-        self, input_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
+        self,
+        input_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        eog_values: torch.Tensor | None = None,
+        **kwargs,
     ) -> SequenceClassifierOutput:
         """Stage epochs one by one.
 
         Args:
             input_values: (batch, channels, rows, frames).
             labels: (batch,) stage ids, -100 for epochs that are not scored.
+            eog_values: (batch, EOG channels, EOG rows, frames), for a model that reads the EOG, too.
             **kwargs: see `SleepViTModel.forward`; `num_items_in_batch` for the loss.
 
         Returns:
@@ -329,7 +331,7 @@ class SleepViTForAudioClassification(SleepViTPreTrainedModel):
         Raises:
             ValueError: an axis of the input does not fit the config.
         """
-        outputs = self.sleepvit(input_values, **kwargs)
+        outputs = self.sleepvit(input_values, eog_values, **kwargs)
         logits = self.classifier(self.layernorm(outputs.pooler_output))
         loss = None if labels is None else self.loss_function(logits, labels, self.config, **kwargs)
         return SequenceClassifierOutput(
@@ -406,6 +408,7 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
         input_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         epoch_embeddings: torch.Tensor | None = None,
+        eog_values: torch.Tensor | None = None,
         **kwargs,
     ) -> SleepViTSequenceModelOutput:
         """Encode sequences of consecutive epochs.
@@ -415,6 +418,8 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
             attention_mask: (batch, epochs), 1 for an epoch and 0 for padding; None where all are epochs.
             epoch_embeddings: (batch, epochs, epoch encoder's hidden) from `encode_epochs`, in place of input_values:
                 overlapping sequences then need each epoch encoded only once.
+            eog_values: (batch, epochs, EOG channels, EOG rows, frames), beside input_values, where the epoch encoder
+                reads the EOG, too.
             **kwargs: `output_attentions` (with attn_implementation "eager") and `output_hidden_states` of the sequence
                 encoder; call `epoch_encoder` for those of the epochs.
 
@@ -429,7 +434,7 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
         if (input_values is None) == (epoch_embeddings is None):
             raise ValueError("give either input_values or epoch_embeddings")
         if epoch_embeddings is None:
-            epoch_embeddings = self.encode_epochs(input_values)
+            epoch_embeddings = self.encode_epochs(input_values, eog_values)
         epochs, expected = epoch_embeddings.shape[1], self.config.sequence_length
         if not 0 < epochs <= expected:
             raise ValueError(f"axis epochs: expected 1 to {expected} (sequence_length), found {epochs}")
@@ -471,11 +476,12 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
         padded = nn.functional.pad(embeddings, (0, 0, before, after))
         return padded, nn.functional.pad(attention_mask, (before, after), value=0)
 
-    def encode_epochs(self, input_values: torch.Tensor) -> torch.Tensor:
+    def encode_epochs(self, input_values: torch.Tensor, eog_values: torch.Tensor | None = None) -> torch.Tensor:
         """Encode each epoch on its own.
 
         Args:
             input_values: (batch, epochs, channels, rows, frames).
+            eog_values: (batch, epochs, EOG channels, EOG rows, frames), where the epoch encoder reads the EOG, too.
 
         Returns:
             (batch, epochs, epoch encoder's hidden).
@@ -488,7 +494,8 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
                 "input_values must have shape (batch, epochs, channels, rows, frames), "
                 f"found: {tuple(input_values.shape)}"
             )
-        embeddings = self.epoch_encoder(input_values.flatten(0, 1)).pooler_output
+        eog_values = None if eog_values is None else eog_values.flatten(0, 1)
+        embeddings = self.epoch_encoder(input_values.flatten(0, 1), eog_values).pooler_output
         return embeddings.unflatten(0, input_values.shape[:2])
 
 
@@ -514,6 +521,7 @@ class SleepViTForAudioFrameClassification(SleepViTSequencePreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         epoch_embeddings: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        eog_values: torch.Tensor | None = None,
         **kwargs,
     ) -> SleepViTSequenceClassifierOutput:
         """Stage sequences of consecutive epochs.
@@ -523,6 +531,7 @@ class SleepViTForAudioFrameClassification(SleepViTSequencePreTrainedModel):
             attention_mask: (batch, epochs), 1 for an epoch and 0 for padding; None where all are epochs.
             epoch_embeddings: (batch, epochs, epoch encoder's hidden), in place of input_values.
             labels: (batch, epochs) stage ids, or (batch,) for label mode "center"; -100 for epochs not scored.
+            eog_values: (batch, epochs, EOG channels, EOG rows, frames), where the epoch encoder reads the EOG, too.
             **kwargs: see `SleepViTSequenceModel.forward`; `num_items_in_batch` for the loss.
 
         Returns:
@@ -531,7 +540,7 @@ class SleepViTForAudioFrameClassification(SleepViTSequencePreTrainedModel):
         Raises:
             ValueError: an axis does not fit the config.
         """
-        outputs = self.sleepvit(input_values, attention_mask, epoch_embeddings, **kwargs)
+        outputs = self.sleepvit(input_values, attention_mask, epoch_embeddings, eog_values, **kwargs)
         hidden_states = outputs.last_hidden_state
         if self.config.label_mode == "center":  # CODEPATH: eegspec-seq-vtrans
             hidden_states = hidden_states[:, 0]  # (batch, hidden)
