@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-speed cards clean
+.PHONY: demo test lint transformers-tests bench bench-speed cards clean
 
 demo: .venv/.installed
 	$(BIN)/python -m train_scripts.demo
@@ -19,6 +19,21 @@ lint: .venv/.installed-test
 		$$($(BIN)/python -c 'import mlinter, pathlib; print(pathlib.Path(mlinter.__file__).with_name("rules.toml"))') \
 		> .venv/mlinter-rules.toml
 	$(BIN)/mlinter --rules-toml .venv/mlinter-rules.toml --no-cache --no-progress modeling_sleepvit/
+
+# The Transformers team's own tests of models. They come with the source release alone; their marks are not ours.
+TRANSFORMERS_TESTS := .venv/transformers-tests
+transformers-tests: $(TRANSFORMERS_TESTS)/.downloaded
+	TRANSFORMERS_TESTS=$(TRANSFORMERS_TESTS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+		-o addopts="-q --import-mode=importlib" -W ignore::pytest.PytestUnknownMarkWarning \
+		tests/modeling_sleepvit/test_transformers_suite.py
+
+$(TRANSFORMERS_TESTS)/.downloaded: .venv/.installed-test
+	rm -rf $(@D)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary transformers --dest $(@D) \
+		"$$($(BIN)/python -m pip freeze | grep '^transformers==')"
+	tar -xzf $(@D)/transformers-*.tar.gz -C $(@D) --strip-components=1 --wildcards '*/tests'
+	mv $(@D)/tests $(@D)/transformers_tests
+	touch $(@D)/transformers_tests/__init__.py $@
 
 # All tables from the published predictions and results, in less than a minute.
 bench: .venv/.installed-test
