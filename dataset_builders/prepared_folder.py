@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
+from transformers.utils import FEATURE_EXTRACTOR_NAME
 
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.whole_files import written_whole
@@ -95,7 +96,8 @@ def prepare_folder(
                 done[night].parent.mkdir(parents=True, exist_ok=True)
                 (work / done[night].name).replace(done[night])
     recordings = table_of_recordings({place: part_of[night] for night, place in done.items()})
-    builder.settings.feature_extractor.save_pretrained(output)
+    # not save_pretrained, which brings code along: a dataset is data
+    builder.settings.feature_extractor.to_json_file(output / FEATURE_EXTRACTOR_NAME)
     _write_table(recordings, output / "recordings.csv")
     _write_table(pd.DataFrame([asdict(failure) for failure in failed]), output / "not_prepared.csv")
     if splits is not None:

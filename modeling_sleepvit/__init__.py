@@ -38,6 +38,7 @@ AutoModelForAudioClassification.register(SleepViTConfig, SleepViTForAudioClassif
 AutoModelForAudioFrameClassification.register(
     SleepViTSequenceConfig, SleepViTForAudioFrameClassification, exist_ok=True
 )
+SleepViTFeatureExtractor.register_for_auto_class()
 PIPELINE_REGISTRY.register_pipeline(
     "sleep-staging",
     pipeline_class=SleepStagingPipeline,

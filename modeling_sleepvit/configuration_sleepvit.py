@@ -1,8 +1,11 @@
 """Configurations of the SleepViT models."""
 
+from pathlib import Path
+
 from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig
 
+from .hub_code import IS_INSTALLED, copy_code, named_code
 from .stages import STAGES
 
 
@@ -35,6 +38,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
     """
 
     model_type = "sleepvit_encoder"
+    AUTO_CLASSES = {}
 
     hidden_size: int = 128
     num_hidden_layers: int = 8
@@ -53,6 +57,9 @@ class SleepViTEncoderConfig(PreTrainedConfig):
 
     # A user's settings are refused with ValueError, which the errors of `strict` are not.
     def __post_init__(self, **kwargs):
+        if IS_INSTALLED:
+            # pipeline() asks for trust wherever a configuration names code, though the task is registered
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("auto_map", "custom_pipelines")}
         if self.id2label is None and kwargs.get("num_labels") in (None, len(STAGES)):
             self.id2label = dict(enumerate(STAGES))
         super().__post_init__(**kwargs)
@@ -79,6 +86,21 @@ class SleepViTEncoderConfig(PreTrainedConfig):
         for name in names:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 at least, found: {getattr(self, name)}")
+
+    def to_diff_dict(self) -> dict:
+        """Give what `config.json` holds: what differs from the library's defaults, and the names of the code."""
+        return super().to_diff_dict() | named_code(self.AUTO_CLASSES, self.name_or_path)
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs) -> None:
+        """Save `config.json` and beside it the code that it names; every model saves its configuration this way.
+
+        Args:
+            save_directory: folder of the checkpoint.
+            push_to_hub: see `PreTrainedConfig.save_pretrained`.
+            **kwargs: see `PreTrainedConfig.save_pretrained`.
+        """
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        copy_code(named_code(self.AUTO_CLASSES, self.name_or_path), save_directory, self.name_or_path)
 
     @classmethod
     def from_preset(cls, name: str, **overrides):
@@ -153,6 +175,11 @@ class SleepViTConfig(SleepViTEncoderConfig):
     """
 
     model_type = "sleepvit"
+    AUTO_CLASSES = {
+        "AutoConfig": "configuration_sleepvit.SleepViTConfig",
+        "AutoModel": "modeling_sleepvit.SleepViTModel",
+        "AutoModelForAudioClassification": "modeling_sleepvit.SleepViTForAudioClassification",
+    }
 
     PRESETS = {
         "eegspec-vtrans": _PUBLISHED,
@@ -302,6 +329,11 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
     """
 
     model_type = "sleepvit_sequence"
+    AUTO_CLASSES = {
+        "AutoConfig": "configuration_sleepvit.SleepViTSequenceConfig",
+        "AutoModel": "modeling_sleepvit.SleepViTSequenceModel",
+        "AutoModelForAudioFrameClassification": "modeling_sleepvit.SleepViTForAudioFrameClassification",
+    }
     sub_configs_defaults = {"epoch_config": SleepViTConfig}
 
     PRESETS = {
