@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetGenerationError
 
 from modeling_sleepvit import SleepViTFeatureExtractor
-from modeling_sleepvit.errors import DatasetError, SleepViTError
+from modeling_sleepvit.errors import CheckpointError, DatasetError, SleepViTError
+from modeling_sleepvit.hub_errors import hub_refusal
 from modeling_sleepvit.stager import folder_or_id
 
 from .night_files import Night, origin_of, prepare_night, row_features
@@ -287,16 +288,18 @@ def extractor_settings(feature_extractor: SleepViTFeatureExtractor | dict | str 
         arguments of `SleepViTFeatureExtractor`.
 
     Raises:
-        CheckpointError: there is no such checkpoint.
+        CheckpointError: there is no such checkpoint, or the Hub refuses it.
         DatasetError: the checkpoint has no extractor, or "anchored" scaling lacks its profile.
     """
     if isinstance(feature_extractor, dict):
         feature_extractor = SleepViTFeatureExtractor(**feature_extractor)
     elif not isinstance(feature_extractor, SleepViTFeatureExtractor):
-        checkpoint = folder_or_id(feature_extractor)
+        checkpoint, revision = folder_or_id(feature_extractor)
         try:
-            feature_extractor = SleepViTFeatureExtractor.from_pretrained(checkpoint)
+            feature_extractor = SleepViTFeatureExtractor.from_pretrained(checkpoint, **revision)
         except (OSError, ValueError, TypeError) as error:
+            if refusal := hub_refusal(error):
+                raise CheckpointError(f"{feature_extractor}: {refusal}.") from error
             raise DatasetError(
                 f"{checkpoint}: expected a checkpoint with preprocessor_config.json, found none that loads ({error})."
             ) from error

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, pipeline
 from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
 from .embedded import embedded_checkpoint
 from .errors import CheckpointError, SleepViTError
+from .hub_errors import hub_refusal
 from .modeling_sleepvit import SleepViTForAudioClassification, SleepViTForAudioFrameClassification
 from .pipeline_sleepvit import SleepStagingPipeline
 
@@ -22,33 +23,38 @@ _LOADING_ERRORS = (
 )  # fmt: skip
 
 
-def folder_or_id(model: str | Path | None = None) -> str:
+def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
     """Check the name of a checkpoint before anybody looks for it on the network.
 
     Args:
-        model: folder of a checkpoint or its id ("owner/name") on the Hub; None stands for the embedded checkpoint.
+        model: folder of a checkpoint, or its id on the Hub ("owner/name", "owner/name@revision"); None stands for the
+            embedded checkpoint.
 
     Returns:
-        the folder or id, to be handed to `from_pretrained`.
+        the folder or id, and the `revision` where one is named, both to be handed to `from_pretrained`.
 
     Raises:
         CheckpointError: there is no such folder, and it is no id either.
     """
     if model is None:
-        return embedded_checkpoint()
-    if not Path(model).is_dir() and str(model).count("/") != 1:
+        return embedded_checkpoint(), {}
+    if Path(model).is_dir():
+        return str(model), {}
+    name, _, revision = str(model).partition("@")
+    if name.count("/") != 1:
         raise CheckpointError(
             f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
             "(owner/name); check the path."
         )
-    return str(model)
+    return name, {"revision": revision} if revision else {}
 
 
 def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
     """Load the pipeline for a checkpoint and refuse one that would stage with weights that were never trained.
 
     Args:
-        model: folder of a checkpoint or its id ("owner/name") on the Hub; None stands for the embedded checkpoint.
+        model: folder of a checkpoint, or its id on the Hub ("owner/name", "owner/name@revision"); None stands for the
+            embedded checkpoint.
         **kwargs: further arguments of `transformers.pipeline`, for example `device`.
 
     Returns:
@@ -57,18 +63,21 @@ def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeli
     Raises:
         CheckpointError: there is no such checkpoint, or it is not one for sleep staging.
     """
-    model = folder_or_id(model)
+    place, revision = folder_or_id(model)
+    model = place if model is None else model
     try:
-        config = AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(place, **revision)
         if config.model_type not in HEAD_OF:
             raise CheckpointError(
                 f"{model}: expected a SleepViT checkpoint ({' or '.join(HEAD_OF)}), found {config.model_type}."
             )
-        loaded, report = HEAD_OF[config.model_type].from_pretrained(model, output_loading_info=True)
-        extractor = AutoFeatureExtractor.from_pretrained(model)
+        loaded, report = HEAD_OF[config.model_type].from_pretrained(place, output_loading_info=True, **revision)
+        extractor = AutoFeatureExtractor.from_pretrained(place, **revision)
     except SleepViTError:
         raise
     except _LOADING_ERRORS as error:
+        if refusal := hub_refusal(error):
+            raise CheckpointError(f"{model}: {refusal}.") from error
         reason = " ".join(str(error).split())
         raise CheckpointError(
             f"{model}: expected a SleepViT checkpoint (config.json, preprocessor_config.json and model.safetensors), "

@@ -13,6 +13,7 @@ COMMANDS = {
     "prepare": ("prepare_dataset", "prepare recordings and scorings as a dataset for training"),
     "train": ("run_sleep_staging", "train a model on scored nights, as a JSON file of settings says"),
     "evaluate": ("evaluate_checkpoint", "evaluate a checkpoint on scored nights: figures, pictures and a report"),
+    "push": ("push_checkpoint", "upload a checkpoint to the Hub as a repository that works without this package"),
     "convert": ("convert_original_checkpoint", "convert a state dict of the paper's authors into a checkpoint"),
 }
 

@@ -8,9 +8,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.utils import httpx, validate_repo_id
-
 from dataset_builders.cohort import Cohort
 from dataset_builders.night_rows import TRIM_RULES
 from dataset_builders.nights_builder import NightsBuilder
@@ -21,6 +18,7 @@ from dataset_builders.sleep_edf import SleepEDF
 from dataset_builders.splits import Splits, by_fraction
 from modeling_sleepvit.errors import SettingError
 
+from .hub_upload import check_repo_id, upload_folder
 from .running import USER_ERROR, report_error, run_script
 
 
@@ -61,7 +59,16 @@ def main(argv: list[str] | None = None) -> int:
     for failure in prepared.failed:
         report_error(f"{failure.recording} was not prepared: {failure.reason}")
     if args.push and len(recordings):
-        push(args.output, args.push, args.private)
+        url = upload_folder(
+            args.output,
+            args.push,
+            "dataset",
+            is_private=args.private,
+            state="is prepared but",
+            ignore_patterns=[".*", "*/.*"],  # what file managers leave behind
+            delete_patterns=["data/*", "not_prepared.csv"],
+        )
+        print(f"uploaded to {url}")
     return USER_ERROR if prepared.failed else 0
 
 
@@ -180,51 +187,12 @@ def check_push(repo: str, is_private: bool, builder: NightsBuilder) -> None:
     Raises:
         SettingError: the id is none, or the data may not be shown to everybody.
     """
-    try:
-        validate_repo_id(repo)
-    except ValueError as error:
-        raise SettingError(f"--push {repo}: expected an id on the Hub (owner/name): {error}") from error
+    check_repo_id(f"--push {repo}", repo)
     if builder.config.licence == "other" and not is_private:
         raise SettingError(
             f"--push {repo}: the data use agreement of {builder.config.name} forbids passing data on; add --private "
             "and give nobody access who has not signed it, or leave --push out."
         )
-
-
-def push(folder: Path, repo: str, is_private: bool) -> None:
-    """Upload the dataset to the Hub.
-
-    Args:
-        folder: of the dataset.
-        repo: its id, "owner/name".
-        is_private: whether it has to be a private one; a new repository is otherwise what its owner's account has set.
-
-    Raises:
-        SettingError: the Hub refuses, cannot be reached, or shows the repository to everybody although it has to be
-            private; the dataset stays in its folder.
-    """
-    try:
-        api = HfApi()
-        api.create_repo(repo, repo_type="dataset", private=is_private or None, exist_ok=True)
-        is_public = not api.dataset_info(repo).private
-        if not (is_private and is_public):
-            url = api.upload_folder(
-                repo_id=repo,
-                repo_type="dataset",
-                folder_path=folder,
-                ignore_patterns=[".*", "*/.*"],  # what file managers leave behind
-                delete_patterns=["data/*", "not_prepared.csv"],
-            )
-    # HTTPError: the Hub refuses or cannot be reached; InvalidURL: HF_ENDPOINT is none; ValueError: the id is none
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise SettingError(f"{folder} is prepared but could not be uploaded to {repo}: {reason}") from error
-    if is_private and is_public:
-        raise SettingError(
-            f"{folder} is prepared but was not uploaded: {repo} is there already and public; make it private in its "
-            "settings on the Hub, or choose another name."
-        )
-    print(f"uploaded to {url}")
 
 
 def names_between_commas(text: str) -> list[str]:

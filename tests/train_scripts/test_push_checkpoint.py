@@ -1,0 +1,117 @@
+"""Checkpoints on the Hub: pushed by the command or by a training, loaded again, and fine-tuned from there.
+
+The Hub is the one in `tests/hub_server.py`.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modeling_sleepvit import embedded_checkpoint
+from modeling_sleepvit.hub_code import CODE
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoints, tmp_path_factory):
+    """A checkpoint with a card, among files of a training that are nobody else's business."""
+    folder = tmp_path_factory.mktemp("trained") / "mine"
+    shutil.copytree(tiny_checkpoints["sequence"], folder)
+    (folder / "README.md").write_text("---\nlibrary_name: transformers\n---\n\n# mine\n")
+    (folder / "optimizer.pt").write_bytes(b"0" * 1000)
+    (folder / "training_args.bin").write_bytes(b"a path of this machine")
+    return folder
+
+
+def push(hub, checkpoint, repo, *more, **settings):
+    return hub.run(("-m", "train_scripts.cli", "push", checkpoint, repo, *more), **settings)
+
+
+def test_the_command_uploads_a_checkpoint_and_nothing_else(hub, checkpoint):
+    outcome = push(hub, checkpoint, "owner/mine", "--private")
+    assert f"uploaded to {hub.url}/owner/mine" in outcome.stdout
+    repo = hub.repos["owner/mine"]
+    assert repo.is_private
+    data = {name for name in repo.files if not name.endswith(".py")}
+    assert data - {".gitattributes"} == {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    assert repo.files["README.md"] == (checkpoint / "README.md").read_bytes()
+    assert repo.files["pipeline_sleepvit.py"] == (CODE / "pipeline_sleepvit.py").read_bytes()
+
+
+def test_pushing_again_replaces_code_that_is_no_more(hub, checkpoint):
+    upload = "from huggingface_hub import HfApi; api = HfApi(); api.create_repo('owner/grown')\n"
+    hub.run(upload + "api.upload_file(path_or_fileobj=b'old', path_in_repo='old.py', repo_id='owner/grown')")
+    push(hub, checkpoint, "owner/grown")
+    assert "old.py" not in hub.repos["owner/grown"].files
+    push(hub, checkpoint, "owner/grown", "--revision", "trial")
+    repo = hub.repos["owner/grown"]
+    assert set(repo.branches) == {"main", "trial"}
+
+
+def test_the_embedded_checkpoint_can_be_pushed_with_its_card(hub):
+    folder = Path(embedded_checkpoint())
+    push(hub, folder, "owner/embedded")
+    files = hub.repos["owner/embedded"].files
+    for name in ("README.md", "model.safetensors"):
+        assert files[name] == (folder / name).read_bytes(), name
+    assert "modeling_sleepvit.py" in files
+
+
+def refused(outcome) -> str:
+    (line,) = outcome.stderr.strip().splitlines()
+    assert line.startswith("sleepvit: error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("repo", "refusal", "reason"),
+    [
+        (
+            "clinic/mine",
+            ("create clinic/mine", 403, "You have no right here"),
+            "is not enough .403 You have no right",
+        ),
+        ("owner/broken", ("create owner/broken", 500, "Internal error"), "the Hub answers 500 .*Internal error"),
+        ("owner/mine of today", None, "expected an id on the Hub .owner/name."),
+    ],
+)
+def test_a_hub_that_refuses_is_a_sentence(hub, checkpoint, repo, refusal, reason):
+    if refusal:
+        hub.refuse(*refusal)
+    outcome = push(hub, checkpoint, repo, expect=2)
+    assert re.search(reason, refused(outcome))
+
+
+@pytest.mark.parametrize("token", ["hf_of_a_stranger", ""])
+def test_a_token_that_is_wrong_or_missing_is_a_sentence(hub, checkpoint, token):
+    line = refused(push(hub, checkpoint, "owner/tokens", expect=2, env={"HF_TOKEN": token}))
+    assert "the access token is missing or not accepted" in line
+    assert line.endswith("log in with `hf auth login`, or set HF_TOKEN to a token that may write it.")
+    assert "owner/tokens" not in hub.repos
+
+
+def test_nobody_is_shown_what_was_to_be_private(hub, checkpoint):
+    push(hub, checkpoint, "owner/public")
+    before = hub.repos["owner/public"].branches["main"]
+    line = refused(push(hub, checkpoint, "owner/public", "--private", expect=2))
+    assert "owner/public is there already and public" in line
+    assert hub.repos["owner/public"].branches["main"] == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("model.safetensors", "expected a SleepViT checkpoint"),
+        ("preprocessor_config.json", "expected a SleepViT checkpoint"),
+        (None, "expected the folder of a checkpoint, found none"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(hub, checkpoint, tmp_path, missing, message):
+    folder = tmp_path / "broken"
+    if missing:
+        shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns(missing))
+    line = refused(push(hub, folder, "owner/half", expect=2))
+    assert str(folder) in line
+    assert message in line
+    assert "owner/half" not in hub.repos
