@@ -3,6 +3,7 @@
 The Hub is the one in `tests/hub_server.py`. Loading takes its processes seconds, so that each does many things.
 """
 
+import ast
 import json
 import sys
 
@@ -15,11 +16,21 @@ from modeling_sleepvit.hub_code import CODE, PIPELINES
 from ..hub_clients import PROJECT
 
 
-CODE_FILES = {
-    *("channels", "configuration_sleepvit", "errors", "feature_extraction_sleepvit", "hub_code", "hypnogram"),
-    *("metrics_sleepvit", "modeling_sleepvit", "night_staging", "pipeline_sleepvit", "recording_files", "recordings"),
-    *("signal_quality", "stages", "whole_files"),
-}
+ENTRIES = ("configuration_sleepvit", "modeling_sleepvit", "feature_extraction_sleepvit", "pipeline_sleepvit")
+
+
+def siblings_of(module: str) -> set[str]:
+    """The modules that a module imports from beside it."""
+    nodes = ast.walk(ast.parse((CODE / f"{module}.py").read_text()))
+    return {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level}
+
+
+def with_all_they_import(modules: set[str]) -> set[str]:
+    more = modules.union(*map(siblings_of, modules))
+    return modules if more == modules else with_all_they_import(more)
+
+
+CODE_FILES = with_all_they_import(set(ENTRIES))
 
 MODELS = {"epoch": "AutoModelForAudioClassification", "sequence": "AutoModelForAudioFrameClassification"}
 
@@ -124,6 +135,7 @@ def test_a_repository_holds_the_code_it_needs_and_no_more(pushed, elsewhere, nam
     files = pushed.repos[f"owner/{name}"].files
     data = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
     assert set(files) - {".gitattributes"} == data | {f"{module}.py" for module in CODE_FILES}
+    assert CODE_FILES.isdisjoint({"stager", "embedded", "night_figure", "hub_errors"})
     for module in CODE_FILES:
         assert files[f"{module}.py"] == (CODE / f"{module}.py").read_bytes(), module
 
