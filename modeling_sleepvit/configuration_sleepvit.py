@@ -318,11 +318,16 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
         sequence_length: number of consecutive epochs L the model sees at once.
         label_mode: "all" gives a stage for each of the L epochs; "center" puts a class token before the epochs and
             gives the stage of the epoch in the middle, as published.
+        position_type: "learned" gives each place in the sequence a vector of its own, as published; "rotary" turns
+            queries and keys by their places, so that attention depends on how far two epochs are apart: what is
+            learned at one place then holds at all of them.
+        rotary_base: base of the wavelengths of rotary positions, the longest of which is about 2 pi times as many
+            epochs.
         auxiliary_loss_weight: weight of a second loss on the stage read from each epoch's own embedding; needs "all".
         **kwargs: the arguments of `SleepViTEncoderConfig`, here of the sequence encoder.
 
     Raises:
-        ValueError: a name is unknown or the auxiliary loss does not fit the label mode.
+        ValueError: a name is unknown, or the positions or the auxiliary loss do not fit the rest.
 
     Source:
         Chen et al., IEEE TNSRE 31:1974-1985, 2023 (sequence model).
@@ -353,6 +358,8 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
     epoch_config: dict | SleepViTConfig | None = None
     sequence_length: int = 48
     label_mode: str = "all"
+    position_type: str = "learned"
+    rotary_base: float | int = 100.0
     auxiliary_loss_weight: float | int = 0.0
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
@@ -363,6 +370,13 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
         self.check_positive("sequence_length")
         if self.label_mode not in ("all", "center"):
             raise ValueError(f"label_mode must be 'all' or 'center', found: {self.label_mode!r}")
+        if self.position_type not in ("learned", "rotary"):
+            raise ValueError(f"position_type must be 'learned' or 'rotary', found: {self.position_type!r}")
+        if self.position_type == "rotary" and (self.head_dim % 2 or not self.rotary_base > 1):
+            raise ValueError(
+                "position_type 'rotary' needs an even head_dim and a rotary_base above 1, "
+                f"found: {self.head_dim} and {self.rotary_base}"
+            )
         if self.auxiliary_loss_weight and self.label_mode != "all":
             raise ValueError("auxiliary_loss_weight needs label_mode 'all': 'center' labels one epoch only")
 

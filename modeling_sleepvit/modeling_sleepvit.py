@@ -79,6 +79,34 @@ def eager_attention_forward(
     return (attention @ value).transpose(1, 2).contiguous(), attention
 
 
+def rotary_rotations(tokens: torch.Tensor, head_dim: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find by which angles queries and keys turn at their places, so that attention sees how far two are apart.
+
+    Args:
+        tokens: (batch, tokens, hidden), whose number, device and type count.
+        head_dim: width of one head, even.
+        base: of the wavelengths, which go from 2 pi tokens to 2 pi * base.
+
+    Returns:
+        cosines and sines, each (tokens, head_dim / 2).
+
+    Source:
+        Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), section 3.2.
+    """
+    n_pairs = head_dim // 2
+    speeds = base ** (-torch.arange(n_pairs, device=tokens.device, dtype=torch.float32) / n_pairs)
+    places = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32)
+    angles = places[:, None] * speeds  # (tokens, pairs)
+    return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+
+
+def rotated(vectors: torch.Tensor, rotations: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Turn queries or keys, (batch, heads, tokens, head_dim), by the angles of their places."""
+    cosines, sines = rotations
+    first, second = vectors.chunk(2, dim=-1)
+    return torch.cat((first * cosines - second * sines, first * sines + second * cosines), dim=-1)
+
+
 class SleepViTAttention(nn.Module):
     """Multi-head self-attention without bias on queries, keys and values and without dropout on the maps."""
 
@@ -95,13 +123,19 @@ class SleepViTAttention(nn.Module):
         self.o_proj = nn.Linear(inner_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        rotations: tuple[torch.Tensor, torch.Tensor] | None = None,
+        **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         input_shape = hidden_states.shape[:-1]  # (batch, tokens)
         head_shape = (*input_shape, -1, self.head_dim)
         query = self.q_proj(hidden_states).view(head_shape).transpose(1, 2)  # (batch, heads, tokens, head_dim)
         key = self.k_proj(hidden_states).view(head_shape).transpose(1, 2)
         value = self.v_proj(hidden_states).view(head_shape).transpose(1, 2)
+        if rotations is not None:  # CODEPATH: sequence encoders with rotary positions; the published learn theirs
+            query, key = rotated(query, rotations), rotated(key, rotations)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -145,16 +179,20 @@ class SleepViTLayer(GradientCheckpointingLayer):
 
 
 class SleepViTTokens(nn.Module):
-    """A class token and the learned positions: (batch, n, hidden) -> (batch, n + 1, hidden)."""
+    """A class token and the learned positions, if any: (batch, n, hidden) -> (batch, n + 1, hidden)."""
 
-    def __init__(self, config: SleepViTEncoderConfig, num_positions: int):
+    def __init__(self, config: SleepViTEncoderConfig, num_positions: int | None):
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        self.position_embeddings = nn.Parameter(torch.zeros(1, num_positions, config.hidden_size))
+        self.position_embeddings = None
+        if num_positions is not None:  # CODEPATH: all but sequence encoders with rotary positions
+            self.position_embeddings = nn.Parameter(torch.zeros(1, num_positions, config.hidden_size))
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         cls_token = self.cls_token.expand(embeddings.shape[0], -1, -1)
         tokens = torch.cat((cls_token, embeddings), dim=1)
+        if self.position_embeddings is None:  # CODEPATH: sequence encoders with rotary positions
+            return tokens
         return tokens + self.position_embeddings[:, : tokens.shape[1]]
 
 
@@ -184,7 +222,8 @@ class SleepViTPreTrainedModel(PreTrainedModel):
         if isinstance(module, SleepViTTokens):
             std = 1.0 if published else self.config.initializer_range
             init.normal_(module.cls_token, std=std)
-            init.normal_(module.position_embeddings, std=std)
+            if module.position_embeddings is not None:
+                init.normal_(module.position_embeddings, std=std)
         elif isinstance(module, (nn.Linear, nn.Conv1d)) and published:
             # what PyTorch does on its own
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
@@ -397,7 +436,8 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
         super().__init__(config)
         self.epoch_encoder = SleepViTModel(config.epoch_config)
         self.projection = nn.Linear(config.epoch_config.hidden_size, config.hidden_size)
-        self.tokens = SleepViTTokens(config, config.sequence_length + 1)
+        has_learned_positions = config.position_type == "learned"
+        self.tokens = SleepViTTokens(config, config.sequence_length + 1 if has_learned_positions else None)
         self.layers = nn.ModuleList([SleepViTLayer(config) for _ in range(config.num_hidden_layers)])
         self.post_init()
 
@@ -452,6 +492,8 @@ class SleepViTSequenceModel(SleepViTSequencePreTrainedModel):
         attention_mask = create_bidirectional_mask(
             config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
         )
+        if self.config.position_type == "rotary":  # CODEPATH: the embedded checkpoint; the published learn theirs
+            kwargs["rotations"] = rotary_rotations(hidden_states, self.config.head_dim, self.config.rotary_base)
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask, **kwargs)
         return SleepViTSequenceModelOutput(last_hidden_state=hidden_states, epoch_embeddings=epoch_embeddings)

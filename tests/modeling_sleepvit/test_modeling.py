@@ -15,7 +15,7 @@ from modeling_sleepvit import (
     SleepViTSequenceModel,
 )
 from modeling_sleepvit.feature_extraction_sleepvit import frequency_cut
-from modeling_sleepvit.modeling_sleepvit import staging_loss
+from modeling_sleepvit.modeling_sleepvit import rotary_rotations, rotated, staging_loss
 
 from .tiny_models import TINY_EPOCHS, TINY_SEQUENCES, inputs_of, tiny_epoch_config, tiny_model, tiny_sequence_config
 
@@ -219,6 +219,8 @@ def test_a_sequence_that_does_not_fit_is_refused_by_axis(shape, message):
         (SleepViTConfig, {"label_smoothing": 1.0}, r"in \[0, 1\), found: 1.0"),
         (SleepViTConfig, {"class_weights": [1.0, 2.0]}, "each of the 5 classes, found: 2"),
         (SleepViTSequenceConfig, {"label_mode": "last"}, "'all' or 'center', found: 'last'"),
+        (SleepViTSequenceConfig, {"position_type": "sine"}, "'learned' or 'rotary', found: 'sine'"),
+        (SleepViTSequenceConfig, {"position_type": "rotary", "head_dim": 3}, "an even head_dim .*found: 3"),
         (SleepViTSequenceConfig, {"label_mode": "center", "auxiliary_loss_weight": 0.1}, "needs label_mode 'all'"),
     ],
 )
@@ -259,6 +261,26 @@ def test_the_neighbours_matter_and_masked_epochs_do_not():
     torch.testing.assert_close(
         model(x, attention_mask=mask).logits[:, :5], model(changed, attention_mask=mask).logits[:, :5]
     )
+
+
+def test_rotary_positions_see_distances_alone():
+    query, key = torch.randn(2, 8, dtype=torch.float64)
+    places = torch.zeros(1, 7, 8, dtype=torch.float64)
+    rotations = rotary_rotations(places, head_dim=8, base=100.0)
+    scores = rotated(query.expand(7, 8), rotations) @ rotated(key.expand(7, 8), rotations).T  # (places, places)
+    torch.testing.assert_close(scores[1:, 1:], scores[:-1, :-1], rtol=0, atol=1e-5)
+    assert scores[0, 0] == pytest.approx((query @ key).item())
+    assert not torch.allclose(scores[0, :-1], scores[0, 1:])
+
+
+@pytest.mark.parametrize("position_type", ["learned", "rotary"])
+def test_the_order_of_epochs_matters(position_type):
+    torch.manual_seed(0)
+    model = SleepViTForAudioFrameClassification(tiny_sequence_config(position_type=position_type, initializer_range=1))
+    embeddings = torch.randn(1, 6, 16)
+    logits = model.eval()(epoch_embeddings=embeddings).logits
+    backwards = model(epoch_embeddings=embeddings.flip(1)).logits.flip(1)
+    assert not torch.allclose(logits, backwards, atol=1e-3)
 
 
 def test_epoch_embeddings_may_stand_for_the_input():

@@ -35,6 +35,7 @@ TINY_EPOCHS = {
 TINY_SEQUENCES = {
     "sequence": {"auxiliary_loss_weight": 0.3},
     "center": {"sequence_length": 3, "label_mode": "center"},
+    "rotary": {"position_type": "rotary"},
     "band projections": {"epoch_config": tiny_epoch_config(band_projections=True)},
     "sequence, EOG": {"epoch_config": tiny_epoch_config(**TINY_EPOCHS["epoch, EOG"])},
 }
