@@ -307,5 +307,6 @@ def extractor_settings(feature_extractor: SleepViTFeatureExtractor | dict | str 
         raise DatasetError(
             "the feature extractor has scaling 'anchored' without a profile; call its fit_profile first."
         )
-    not_settings = ("feature_extractor_type", "auto_map")
-    return {name: value for name, value in feature_extractor.to_dict().items() if name not in not_settings}
+    settings = feature_extractor.to_dict()
+    settings.pop("feature_extractor_type", None)
+    return settings

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from fractions import Fraction
 from numbers import Real
+from pathlib import Path
 
 import numpy as np
 from scipy import signal
@@ -105,6 +106,7 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"epoch_seconds must be whole seconds, 1 at least, found: {epoch_seconds}")
         if clip_at <= 0:
             raise ValueError(f"clip_at must be positive, found: {clip_at}")
+        kwargs.pop("auto_map", None)  # see save_pretrained
         super().__init__(**kwargs)
         self.row_widths_hz = row_widths_hz
         self.epoch_seconds = int(epoch_seconds)
@@ -132,6 +134,21 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         if name not in cls.PRESETS:
             raise ValueError(f"{cls.__name__} has the presets {sorted(cls.PRESETS)}, found: {name!r}")
         return cls(**cls.PRESETS[name])
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs) -> list[str]:
+        """Save `preprocessor_config.json` and beside it the code of this class, which it names.
+
+        Args:
+            save_directory: folder of the checkpoint.
+            push_to_hub: see `FeatureExtractionMixin.save_pretrained`.
+            **kwargs: see `FeatureExtractionMixin.save_pretrained`.
+
+        Returns:
+            the path of the file.
+        """
+        saved = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        vars(self).pop("auto_map", None)  # the name of the code is no setting: a saved extractor equals a new one
+        return saved
 
     @property
     def lowest_sampling_rate(self) -> float:
