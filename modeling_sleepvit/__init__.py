@@ -16,6 +16,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
 from .embedded import embedded_checkpoint
 from .errors import SleepViTError
+from .explain_sleepvit import Explanation, explain, explain_night
 from .feature_extraction_sleepvit import SleepViTFeatureExtractor
 from .hypnogram import Hypnogram
 from .modeling_sleepvit import (
@@ -49,6 +50,7 @@ PIPELINE_REGISTRY.register_pipeline(
 __all__ = [
     "STAGES",
     "UNSCORED",
+    "Explanation",
     "Hypnogram",
     "Recording",
     "SleepStagingPipeline",
@@ -61,5 +63,7 @@ __all__ = [
     "SleepViTSequenceConfig",
     "SleepViTSequenceModel",
     "embedded_checkpoint",
+    "explain",
+    "explain_night",
     "read_recording",
 ]

@@ -53,6 +53,7 @@ def eager_attention_forward(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
+    attention_maps: list[torch.Tensor] | None = None,
     **kwargs,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attend in plain matrices and return the attention maps too.
@@ -65,6 +66,8 @@ def eager_attention_forward(
         attention_mask: additive mask that broadcasts to (batch, heads, tokens, tokens), or None.
         scaling: factor on the scores.
         dropout: dropout on the attention maps.
+        attention_maps: a list that every layer adds its maps to, as they stand in the graph: `explain` looks at their
+            gradients, and hooks of the library's output capturing would stay on the model.
         **kwargs: of other attention implementations; not used.
 
     Returns:
@@ -76,6 +79,8 @@ def eager_attention_forward(
     softmax_dtype = torch.promote_types(query.dtype, torch.float32)  # keeps float64 exact
     attention = nn.functional.softmax(scores, dim=-1, dtype=softmax_dtype).to(query.dtype)
     attention = nn.functional.dropout(attention, p=dropout, training=module.training)
+    if attention_maps is not None:
+        attention_maps.append(attention)
     return (attention @ value).transpose(1, 2).contiguous(), attention
 
 
