@@ -110,11 +110,11 @@ def _attention_flow(decisions: Decisions, step: Callable[[torch.Tensor, torch.Te
     values = decisions.values.clone().requires_grad_()
     embeddings = decisions.with_embeddings(decisions.embed(values, epoch_maps))
     logits = decisions.chosen(decisions.logits(embeddings, window_maps))
-    n_tokens = getattr(config, "num_patches", 0) + 1
-    if len(epoch_maps) != config.num_hidden_layers or epoch_maps[0].shape[-1] != n_tokens:
+    n_tokens = config.num_patches + 1
+    if [attention.shape[-1] for attention in epoch_maps] != [n_tokens] * config.num_hidden_layers:
         raise SettingError(
-            f"this method follows the attention between patches, and {type(decisions.encoder).__name__} has no maps "
-            f"of {config.num_hidden_layers} layers over {n_tokens} tokens; take integrated_gradients or occlusion."
+            f"{type(decisions.encoder).__name__} gave {len(epoch_maps)} attention maps, expected "
+            f"{config.num_hidden_layers} over {n_tokens} tokens each; take integrated_gradients or occlusion."
         )
     maps = [*epoch_maps, *window_maps]
     gradients = torch.autograd.grad(logits.sum(), maps)

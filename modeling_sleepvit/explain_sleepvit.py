@@ -263,9 +263,20 @@ def _as_array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _check_method(model: nn.Module, method: str) -> None:
-    encoder_of(model)
+    config = encoder_of(model).config
     if method not in METHODS:
         raise SettingError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}.")
+    if config.encoder_type == "inception-vtrans" or config.num_eog_channels:
+        raise SettingError(
+            f"explain needs a model that reads the spectrogram of the EEG alone, found encoder_type "
+            f"{config.encoder_type!r} with {config.num_eog_channels} EOG channels."
+        )
+    if method in NEED_ATTENTION_MAPS and config.encoder_type != "vtrans":
+        others = ", ".join(name for name in METHODS if name not in NEED_ATTENTION_MAPS)
+        raise SettingError(
+            f"{method} follows the attention between patches, which encoder_type {config.encoder_type!r} does not "
+            f"have; take one of {others}."
+        )
 
 
 def _values_for(model: nn.Module, input_values: torch.Tensor | np.ndarray) -> torch.Tensor:

@@ -11,7 +11,8 @@ from modeling_sleepvit.attributions import METHODS
 from modeling_sleepvit.errors import SettingError
 
 from . import golden_reference
-from .test_modeling import golden_model, tiny_epoch_config, tiny_models
+from .test_modeling import golden_model
+from .tiny_models import tiny_epoch_config, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,9 @@ def one_second_baseline() -> tuple[torch.nn.Module, torch.Tensor]:
     return SleepViTForAudioClassification(config).eval(), torch.randn(3, 2, 32, 3)
 
 
-MODELS = {**tiny_models(), "1-second baseline": one_second_baseline()}
+NAMES = ("epoch", "epoch, channel tokens", "sequence", "center", "rotary", "band projections")
+MODELS = {name: (model, inputs["input_values"]) for name in NAMES for model, inputs in [tiny_model(name)]}
+MODELS["1-second baseline"] = one_second_baseline()
 LONGER = ("epoch", "sequence")
 """These are also given epochs of two of their windows."""
 
@@ -293,9 +296,26 @@ def test_models_without_stages_or_attention_are_refused():
         explain(torch.nn.Linear(2, 2), x)
     blind = copy.deepcopy(model)
     blind.sleepvit.layers = blind.sleepvit.layers[:1]
-    with pytest.raises(SettingError, match="SleepViTModel has no maps of 2 layers"):
+    with pytest.raises(SettingError, match="SleepViTModel gave 1 attention maps, expected 2 over 7 tokens"):
         explain(blind, x, method="relevance")
     assert np.isfinite(explain(blind, x, method="occlusion").relevance).all()
+
+
+@pytest.mark.parametrize("encoder", ["lstm", "bilstm", "lstm-vtrans"])
+def test_encoders_without_attention_between_patches_are_explained_by_their_values(encoder):
+    model, inputs = tiny_model(f"epoch, {encoder}")
+    with pytest.raises(SettingError, match=f"relevance follows the attention.*'{encoder}' does not have"):
+        explain(model, inputs["input_values"], method="relevance")
+    for method in ("integrated_gradients", "occlusion"):
+        assert explain(model, inputs["input_values"], method=method).relevance.shape == (3, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["epoch, inception-vtrans", "epoch, EOG", "sequence, EOG"])
+@pytest.mark.parametrize("method", METHODS)
+def test_models_that_read_something_else_are_refused(name, method):
+    model, inputs = tiny_model(name)
+    with pytest.raises(SettingError, match="reads the spectrogram of the EEG alone"):
+        explain(model, inputs["input_values"], method=method)
 
 
 @pytest.mark.parametrize(
