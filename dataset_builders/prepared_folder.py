@@ -20,6 +20,7 @@ from .splits import PARTS, Splits
 
 
 SPLITS_FILE = "splits.json"
+PREPARATION_FILE = "preparation.json"
 
 # They say where nights come from and which are taken: they may change between runs, since every prepared night knows
 # its own origin.
@@ -109,9 +110,15 @@ def prepare_folder(
     return PreparedFolder(recordings, failed)
 
 
+def begun_extractor(output: str | Path) -> dict | None:
+    """Tell the settings of the feature extractor that a dataset was begun with; None where none was begun."""
+    path = Path(output) / PREPARATION_FILE
+    return json.loads(path.read_text(encoding="utf-8"))["feature_extractor"] if path.is_file() else None
+
+
 def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | None) -> None:
     """Remember the settings in a new folder, and refuse to go on with others."""
-    path = output / "preparation.json"
+    path = output / PREPARATION_FILE
     settings = {"builder": type(builder).__name__, "builder_version": str(builder.VERSION)} | {
         name: value
         for name, value in (vars(builder.config) | {"parts": parts}).items()

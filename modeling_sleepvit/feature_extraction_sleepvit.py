@@ -1,5 +1,6 @@
 """Feature extractor of SleepViT: waveform in uV -> spectrogram of 1 s windows -> frequency cut -> normalised rows."""
 
+import copy
 from collections.abc import Iterable
 from fractions import Fraction
 from numbers import Real
@@ -203,6 +204,12 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         input_values = np.nan_to_num(rows, nan=unknown).astype(np.float32)
         return BatchFeature({"input_values": input_values}, tensor_type=return_tensors or TensorType.NUMPY)
 
+    def without_scaling(self) -> "SleepViTFeatureExtractor":
+        """Make an extractor of the same rows before they are scaled, for `fit_profile`."""
+        unscaled = copy.deepcopy(self)
+        unscaled.scaling = "none"
+        return unscaled
+
     def fit_profile(self, recordings: Iterable[np.ndarray]) -> None:
         """Learn `row_profile` and `row_spread` from training nights.
 
@@ -216,12 +223,13 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         # one night at a time: a cohort does not fit into memory
         levelled = (rows - recording_level(rows, self.is_level_row) for rows in recordings)
         statistics = [(row_extremes(rows).mean(axis=0), robust_statistics(rows)[1]) for rows in levelled]
-        centres, spreads = (np.concatenate(parts) for parts in zip(*statistics))  # (nights * channels, rows)
-        is_alive = np.isfinite(spreads).all(axis=1)  # a dead channel says nothing about the others
-        if not is_alive.any():
+        # one per night and channel; a dead channel says nothing about the others
+        alive = [
+            (centre, spread) for night in statistics for centre, spread in zip(*night) if np.isfinite(spread).all()
+        ]
+        if not alive:
             raise ValueError("fit_profile needs a night whose rows all hold a signal, found none")
-        self.row_profile = centres[is_alive].mean(axis=0).round(4).tolist()
-        self.row_spread = spreads[is_alive].mean(axis=0).round(4).tolist()
+        self.row_profile, self.row_spread = (np.mean(part, axis=0).round(4).tolist() for part in zip(*alive))
 
     def anchor(self, levelled: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """Scale log power whose level is taken off: the last step of anchored scaling.

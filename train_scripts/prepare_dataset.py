@@ -6,17 +6,23 @@ sleepvit prepare cohort study/ --scorings "{stem}.xml" --subject-pattern "(P[0-9
 
 import argparse
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
 
 from dataset_builders.cohort import Cohort
 from dataset_builders.night_rows import TRIM_RULES
 from dataset_builders.nights_builder import NightsBuilder
 from dataset_builders.npz_nights import NpzNights
 from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
-from dataset_builders.prepared_folder import SPLITS_FILE, prepare_folder
+from dataset_builders.prepared_folder import SPLITS_FILE, begun_extractor, prepare_folder
 from dataset_builders.sleep_edf import SleepEDF
 from dataset_builders.splits import Splits, by_fraction
-from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit.errors import DatasetError, SettingError, SleepViTError
 
 from .hub_upload import check_repo_id, upload_folder
 from .running import USER_ERROR, report_error, run_script
@@ -45,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.push:
         check_push(args.push, args.private, builder)  # before the work, not after it
     splits = choose_splits(args, builder)
+    if args.refit_profile:
+        builder = make_builder(args, refitted_extractor(args, builder, splits))
     prepared = prepare_folder(builder, args.output, splits, args.fold, num_proc=args.num_proc, repo=args.push)
     recordings = prepared.recordings
     if len(recordings):
@@ -85,6 +93,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--trim", choices=TRIM_RULES, help="which epochs are kept: half an hour of wake on either side of sleep, ...")
     add("--channels", type=names_between_commas, metavar="NAME[,NAME...]", help="channels to prepare")
     add("--model", metavar="DIR_OR_ID", help="checkpoint whose feature extractor is used (default: the embedded one)")
+    add(
+        "--refit-profile",
+        action="store_true",
+        help="scale by the usual spectrum of these training nights, not of the checkpoint's, before it is fine-tuned",
+    )
     add("--num-proc", type=int, default=1, metavar="N", help="number of processes (default: %(default)s)")
     add("--subjects", type=names_between_commas, metavar="NAME[,NAME...]", help="prepare these subjects alone")
     add("--exclude", type=names_between_commas, metavar="NAME[,NAME...]", help="recordings to leave out")
@@ -125,11 +138,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def make_builder(args: argparse.Namespace) -> NightsBuilder:
+def make_builder(args: argparse.Namespace, feature_extractor: SleepViTFeatureExtractor | None = None) -> NightsBuilder:
     """Make the builder of the protocol with the settings that were given.
 
     Args:
         args: of the command.
+        feature_extractor: makes the rows; None takes that of the checkpoint.
 
     Returns:
         the builder.
@@ -147,7 +161,48 @@ def make_builder(args: argparse.Namespace) -> NightsBuilder:
     fits = set(builder.BUILDER_CONFIG_CLASS.__dataclass_fields__) - builder.SETTLED_BY_SOURCE
     if unfit := sorted(set(settings) - fits):
         raise SettingError(f"--{unfit[0].replace('_', '-')} does not apply to {args.protocol}; leave it out.")
-    return builder(args.protocol, folder=args.folder, feature_extractor=args.model, **settings)
+    return builder(args.protocol, folder=args.folder, feature_extractor=feature_extractor or args.model, **settings)
+
+
+def refitted_extractor(
+    args: argparse.Namespace, builder: NightsBuilder, splits: Splits | None
+) -> SleepViTFeatureExtractor:
+    """Let the checkpoint's feature extractor learn the usual spectrum of the training nights.
+
+    Args:
+        args: of the command.
+        builder: finds the nights.
+        splits: says which of them are learned from; None stands for all.
+
+    Returns:
+        the feature extractor; a dataset that was begun before keeps the spectrum it was begun with.
+
+    Raises:
+        SettingError: the extractor does not scale by a spectrum.
+        DatasetError: no training night holds a signal in every row.
+    """
+    settings = builder.settings
+    extractor = settings.feature_extractor
+    if extractor.scaling != "anchored":
+        raise SettingError(f"--refit-profile: expected scaling 'anchored', found {extractor.scaling!r}; leave it out.")
+    if begun_with := begun_extractor(args.output):
+        return SleepViTFeatureExtractor(**begun_with)
+    split = None if splits is None else splits.splits[0] if args.fold is None else splits.named(args.fold)
+    nights = [night for night in builder.nights() if split is None or night.subject in split.train]
+    unscaled = replace(settings, feature_extractor=extractor.without_scaling())
+
+    def rows_of_nights() -> Iterator[np.ndarray]:
+        for night in tqdm(nights, unit="night", desc="usual spectrum", disable=None):
+            try:
+                yield night.read(unscaled).input_values
+            except SleepViTError:
+                continue  # it is listed with its reason when it is prepared
+
+    try:
+        extractor.fit_profile(rows_of_nights())
+    except ValueError as error:
+        raise DatasetError(f"{args.folder}: {error}.") from error
+    return extractor
 
 
 def choose_splits(args: argparse.Namespace, builder: NightsBuilder) -> Splits | None:

@@ -71,24 +71,40 @@ def make_feature_extractor(model_args: ModelArguments, data_args: DataArguments)
     saved_in = [place for place in (checkpoint, folder if is_prepared(folder) else None) if place]
     if saved_in and settings:
         raise SettingError(f"feature_extractor: {saved_in[0]} brings its own; leave this setting out.")
+    if model_args.refit_profile and (checkpoint is None or len(saved_in) > 1):
+        way_out = "leave it out" if checkpoint is None else "prepare them anew with --refit-profile"
+        raise SettingError(
+            f"refit_profile: expected a model_name_or_path and nights whose rows are not scaled yet; {way_out}."
+        )
     if saved_in:
         extractors = [SleepViTFeatureExtractor(**extractor_settings(place)) for place in saved_in]
-        if extractors[0].to_dict() != extractors[-1].to_dict():
+        if without_profile(extractors[0]) != without_profile(extractors[-1]):
             raise SettingError(
                 f"{folder}: its rows were not made by the feature extractor of {checkpoint}; prepare them with "
                 f"sleepvit prepare --model {checkpoint}."
             )
-        return extractors[0]
-    if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
-        raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
-    try:
-        feature_extractor = SleepViTFeatureExtractor(**settings)
-    except (ValueError, TypeError) as error:
-        raise SettingError(f"feature_extractor: {error}") from error
-    if feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None:
-        unscaled = SleepViTFeatureExtractor(**{**settings, "scaling": "none"})
-        feature_extractor.fit_profile(night.input_values for night in read_splits(data_args, unscaled)[0])
+        feature_extractor = extractors[-1]
+    else:
+        if unknown := sorted(set(settings) - set(signature(SleepViTFeatureExtractor).parameters)):
+            raise SettingError(f"feature_extractor: there is no setting {', '.join(unknown)}; check the spelling.")
+        try:
+            feature_extractor = SleepViTFeatureExtractor(**settings)
+        except (ValueError, TypeError) as error:
+            raise SettingError(f"feature_extractor: {error}") from error
+    if model_args.refit_profile and feature_extractor.scaling != "anchored":
+        raise SettingError(
+            f"refit_profile: expected scaling 'anchored', found {feature_extractor.scaling!r}; leave it out."
+        )
+    if model_args.refit_profile or (feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None):
+        train_nights, _ = read_splits(data_args, feature_extractor.without_scaling())
+        feature_extractor.fit_profile(night.input_values for night in train_nights)
     return feature_extractor
+
+
+def without_profile(feature_extractor: SleepViTFeatureExtractor) -> dict:
+    """Tell the settings of an extractor but for the usual spectrum that it scales by, which a cohort may refit."""
+    settings = feature_extractor.to_dict()
+    return {name: value for name, value in settings.items() if name not in ("row_profile", "row_spread")}
 
 
 def _learnable(nights: list[NightRows], folder: str) -> list[NightRows]:

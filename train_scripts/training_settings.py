@@ -45,6 +45,13 @@ class ModelArguments:
     freeze_epoch_encoder: bool = field(
         default=False, metadata={"help": "Leave the epoch encoder as the checkpoint has it; learn the sequence only."}
     )
+    refit_profile: bool = field(
+        default=False,
+        metadata={
+            "help": "Let the checkpoint's feature extractor, where it scales by the usual spectrum of its training "
+            "nights, learn that of the nights to learn from: another laboratory's filters and montage."
+        },
+    )
     feature_extractor: dict = field(
         default_factory=dict, metadata={"help": "Arguments of SleepViTFeatureExtractor that differ from its default."}
     )
