@@ -204,6 +204,26 @@ def review_curve(
     }
 
 
+def expected_review(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict how agreement grows when an expert reviews the epochs of a night that nobody has scored.
+
+    An epoch is expected to agree as often as its largest probability says, and always once it is reviewed. Reviewing
+    the least certain epochs first then gains most.
+
+    Args:
+        probabilities: (n_epochs, 5), calibrated; epochs with a row of NaN are left out.
+
+    Returns:
+        order (n_known,): the epochs from the most to the least worth a review, equal ones in their order; agreement
+        (n_known + 1,): the expected share of the known epochs that agree once the first k of them are reviewed, NaN
+        without any epoch.
+    """
+    confidence = np.asarray(probabilities, dtype=np.float64).max(axis=1)
+    order = np.argsort(confidence, kind="stable")[: np.isfinite(confidence).sum()]  # NaN is sorted to the end
+    gains = np.cumsum(1 - confidence[order])
+    return order, _ratio(confidence[order].sum() + np.append(0, gains), len(order))
+
+
 def _epochs_with_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Check both and return the scored epochs that have probabilities, flat."""
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)

@@ -2,12 +2,9 @@
 
 import numpy as np
 
-from .feature_extraction_sleepvit import one_hertz_power, to_whole_rate
 from .hypnogram import Hypnogram
+from .multitaper import TOP_FREQUENCY_HZ, multitaper_decibels
 from .recordings import Recording
-
-
-TOP_FREQUENCY_HZ = 30
 
 
 def night_figure(recording: Recording, hypnogram: Hypnogram):
@@ -44,21 +41,20 @@ def night_figure(recording: Recording, hypnogram: Hypnogram):
 
 
 def _plot_spectrogram(axes, recording: Recording, hypnogram: Hypnogram) -> None:
-    decibels = epoch_decibels(recording, hypnogram.n_epochs, hypnogram.epoch_seconds)  # (rows, epochs)
-    finite = decibels[np.isfinite(decibels)]
-    low, high = np.percentile(finite, [2, 98]) if finite.size else (0, 1)
+    decibels = multitaper_decibels(recording, hypnogram.n_epochs, hypnogram.epoch_seconds)  # (rows, epochs)
+    low, high = colour_limits(decibels)
     left, right = axes.get_xlim()
     image = axes.imshow(
         decibels,
         origin="lower",
         aspect="auto",
-        extent=(left, right, -0.5, TOP_FREQUENCY_HZ + 0.5),  # row k is k Hz
+        extent=(left, right, 0, TOP_FREQUENCY_HZ),
         cmap="magma",
         vmin=low,
         vmax=high,
         interpolation="nearest",
     )
-    axes.set_ylim(0, TOP_FREQUENCY_HZ)
+    axes.set_yticks(range(0, TOP_FREQUENCY_HZ + 1, 8))
     axes.set_ylabel(f"{recording.channel_names[0]} (Hz)")
     axes.spines[["top", "right"]].set_visible(False)
     # beside the picture like the legend above it, so that the three time axes keep one width
@@ -66,18 +62,15 @@ def _plot_spectrogram(axes, recording: Recording, hypnogram: Hypnogram) -> None:
     axes.figure.colorbar(image, cax=scale, label="Power (dB of 1 uV²/Hz)")
 
 
-def epoch_decibels(recording: Recording, n_epochs: int, epoch_seconds: float) -> np.ndarray:
-    """Average the power density of the seconds of each epoch.
+def colour_limits(decibels: np.ndarray) -> tuple[float, float]:
+    """Choose the range of colours of a spectrogram, so that single artefacts do not dim the rest.
 
     Args:
-        recording: its first channel is taken.
-        n_epochs: epochs from the start of the recording.
-        epoch_seconds: whole seconds of an epoch.
+        decibels: any shape, NaN where there is no power.
 
     Returns:
-        (31, n_epochs) dB relative to 1 uV^2/Hz; row k is k Hz; NaN where an epoch has no finite power.
+        the 2nd and the 98th percentile; 0 and 1 where no power is known.
     """
-    signal, rate = to_whole_rate(recording.signals[0], recording.sampling_rate)
-    epochs = signal[: int(n_epochs * epoch_seconds) * rate].reshape(n_epochs, 1, -1)
-    power = one_hertz_power(epochs, rate)[:, 0, : TOP_FREQUENCY_HZ + 1].mean(axis=-1).T
-    return 10 * np.log10(np.where(power > 0, power, np.nan))
+    known = decibels[np.isfinite(decibels)]
+    low, high = np.percentile(known, [2, 98]) if known.size else (0, 1)
+    return float(low), float(high)

@@ -13,8 +13,29 @@ _FLAT_SHARE_OF_EPOCH = 0.5
 _CLIPPED_SHARE_OF_EPOCH = 0.2
 
 
+FAULTS = ("not finite", "flat", "clipped")
+"""What keeps an epoch from being scored."""
+
+
 def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds: float = 30.0) -> np.ndarray:
-    """Find the epochs of one channel that hold no EEG to score: flat, clipped, or not finite.
+    """Find the epochs of one channel that hold no EEG to score: those with one of the `FAULTS`.
+
+    Args:
+        signal_uv: as for `epoch_faults`.
+        sampling_rate: samples per second in Hz.
+        epoch_seconds: length of an epoch in s.
+
+    Returns:
+        (n_epochs,) bool, True where the epoch should be scored "UNS".
+
+    Raises:
+        RecordingError: as for `epoch_faults`.
+    """
+    return epoch_faults(signal_uv, sampling_rate, epoch_seconds) != ""
+
+
+def epoch_faults(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds: float = 30.0) -> np.ndarray:
+    """Say what is wrong with each epoch of one channel.
 
     The typical amplitude is the upper quartile of the peak-to-peak amplitudes of all windows of 1 s, so that neither
     a wrong gain nor a channel that is dead for half of the night moves what counts as flat. An epoch is flat where
@@ -27,7 +48,7 @@ def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds
         epoch_seconds: length of an epoch in s; samples after the last whole epoch are left out.
 
     Returns:
-        (n_epochs,) bool, True where the epoch should be scored "UNS".
+        (n_epochs,) strings: one of `FAULTS`, or "" for an epoch that can be scored.
 
     Raises:
         RecordingError: the signal has more than one dimension, or the rate is not a positive number.
@@ -38,7 +59,7 @@ def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds
     epoch_samples = checked_rate(sampling_rate, "the signal") * epoch_seconds
     n_epochs = int(signal_uv.size / epoch_samples + 1e-6)
     if n_epochs == 0:
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0, dtype="<U10")
     # Epochs begin at rounded samples: a rate such as 128.2 Hz must not drift over a night.
     starts = np.round(np.arange(n_epochs) * epoch_samples).astype(np.int64)
     epochs = np.lib.stride_tricks.sliding_window_view(signal_uv, int(epoch_samples))[starts]  # (epochs, samples)
@@ -58,4 +79,4 @@ def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds
     at_top = epochs >= epochs.max(axis=1, keepdims=True) - tolerance_uv
     at_bottom = epochs <= epochs.min(axis=1, keepdims=True) + tolerance_uv
     clipped = (at_top | at_bottom).mean(axis=1) > _CLIPPED_SHARE_OF_EPOCH
-    return not_finite | flat | clipped
+    return np.select([not_finite, flat, clipped], FAULTS, default="")

@@ -14,6 +14,7 @@ from modeling_sleepvit.hypnogram import Hypnogram
 from modeling_sleepvit.metrics_sleepvit import (
     calibration_bins,
     calibration_error,
+    expected_review,
     figures_of_confusion,
     review_curve,
     staging_metrics,
@@ -240,3 +241,24 @@ class TestReviewCurve:
         assert math.isnan(curve["share_for_target"])
         assert len(curve["kappa"]) == len(curve["accuracy"]) == len(curve["share"]) == 101
         assert all(math.isnan(value) for value in curve["kappa"])
+
+
+def test_the_expected_review_is_what_reviewing_brings_when_the_probabilities_are_right():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.full(5, 0.4), size=20_000)
+    labels = (rng.random((20_000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)  # drawn as the probabilities say
+    order, agreement = expected_review(probabilities)
+    curve = review_curve(labels, probabilities)
+    np.testing.assert_allclose(agreement[::200], curve["accuracy"], atol=0.01)
+    assert (np.diff(probabilities.max(axis=1)[order]) >= 0).all()
+    assert agreement[-1] == pytest.approx(1)
+
+
+def test_the_expected_review_leaves_epochs_without_probabilities_out():
+    probabilities = np.array([[0.6, 0.4, 0, 0, 0], [np.nan] * 5, [0.5, 0.5, 0, 0, 0]])
+    order, agreement = expected_review(probabilities)
+    assert order.tolist() == [2, 0]
+    np.testing.assert_allclose(agreement, [0.55, 0.8, 1])
+    order, agreement = expected_review(np.full((2, 5), np.nan))
+    assert order.size == 0
+    assert np.isnan(agreement).tolist() == [True]

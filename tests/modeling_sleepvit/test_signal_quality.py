@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from modeling_sleepvit.errors import RecordingError
-from modeling_sleepvit.signal_quality import unscorable_epochs
+from modeling_sleepvit.signal_quality import epoch_faults, unscorable_epochs
 
 
 def wave(amplitude=20.0, seconds=60, sampling_rate=100):
@@ -29,6 +29,8 @@ class TestUnscorable:
         night *= gain
         night[12, 4], night[14, 5] = np.nan, np.inf
         assert self.unscorable(night) == [3, 5, 7, 10, 12, 14]
+        faults = epoch_faults(night.ravel(), self.RATE)
+        assert faults[[3, 4, 5, 10, 12, 14]].tolist() == ["flat", "", "clipped", "flat", "not finite", "not finite"]
 
     def test_a_dead_channel_with_the_noise_of_its_amplifier(self):
         assert self.unscorable(wave(amplitude=0.01, seconds=90)) == [0, 1, 2]
