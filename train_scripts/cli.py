@@ -9,6 +9,7 @@ from .running import run_script
 
 COMMANDS = {
     "stage": ("stage_recordings", "stage EDF, BDF or FIF recordings: hypnogram, probabilities, statistics, picture"),
+    "explain": ("explain_recording", "explain why epochs were staged as they were: pictures and a table"),
     "simulate": ("simulate_night", "write a SIMULATED night and its scoring, for trying things out without data"),
     "prepare": ("prepare_dataset", "prepare recordings and scorings as a dataset for training"),
     "train": ("run_sleep_staging", "train a model on scored nights, as a JSON file of settings says"),

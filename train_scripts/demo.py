@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         path, _ = write_simulated_night(OUTPUT / "SIMULATED_night.edf", simulated)
         origin = "a SIMULATED night: its agreement says nothing about real sleep"
     print(f"{path}: {origin}")
-    if exit_code := stage_recordings.main([str(path), "--output", str(OUTPUT)]):
+    if exit_code := stage_recordings.main([str(path), "--report", "--output", str(OUTPUT)]):
         return exit_code
     staged = Hypnogram.from_csv(OUTPUT / f"{path.stem}_hypnogram.csv")
     agreement = staged.agreement(scored)

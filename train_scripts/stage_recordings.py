@@ -20,6 +20,7 @@ from modeling_sleepvit.recordings import distinct_names, find_recordings, printa
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
+from .night_report.page import write_night_report
 from .running import USER_ERROR, report_error, run_script, sentence_about
 
 
@@ -36,7 +37,6 @@ def main(argv: list[str] | None = None) -> int:
         SleepViTError: there is no such checkpoint.
     """
     args = parse_arguments(argv)
-    channels = None if args.channels is None else [name.strip() for name in args.channels.split(",")]
     found, failures = [], []
     for path in args.paths:
         try:
@@ -44,15 +44,13 @@ def main(argv: list[str] | None = None) -> int:
         except SleepViTError as error:  # an empty folder
             failures.append(str(error))
     stem_of = distinct_names(find_recordings(found))  # each once
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
-    stager = load_stager(args.model) if stem_of else None
+    stager = load_quiet_stager(args.model) if stem_of else None
 
     summary = []
     try:
         for path, stem in tqdm(stem_of.items(), unit="recording", disable=None):
             try:
-                hypnogram = stage_recording(stager, path, channels, args.output, stem)
+                hypnogram = stage_recording(stager, path, args.channels, args.output, stem, args.report)
             except SleepViTError as error:
                 failures.append(str(error))
             except OSError as error:
@@ -78,11 +76,23 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Stage sleep from EEG recordings. Research use only, not a medical device.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="recording (EDF, BDF, FIF) or folder")
+    add_staging_arguments(parser)
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write <stem>_report.html, the whole night on one page: EEG, explanations, epochs worth a review",
+    )
+    return parser.parse_intermixed_args(argv)  # options may stand among the paths
+
+
+def add_staging_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that stages recordings takes: `--model`, `--channels` and `--output`."""
     parser.add_argument(
         "--model", metavar="DIR_OR_ID", help="checkpoint folder or Hub id (default: the embedded checkpoint)"
     )
     parser.add_argument(
         "--channels",
+        type=lambda names: [name.strip() for name in names.split(",")],
         metavar="NAME[,NAME...]",
         help="channels to stage from, their probabilities averaged; two electrodes give their difference, for example "
         "C4-M1 (default: the best EEG channel there is, which is printed)",
@@ -94,13 +104,31 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="DIR",
         help="folder for the results (default: %(default)s)",
     )
-    return parser.parse_intermixed_args(argv)  # options may stand among the paths
+
+
+def load_quiet_stager(model: str | None) -> SleepStagingPipeline:
+    """Load the pipeline of a checkpoint without the messages of the library.
+
+    Args:
+        model: folder or Hub id; None stands for the embedded checkpoint.
+
+    Raises:
+        CheckpointError: there is no such checkpoint.
+    """
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
+    return load_stager(model)
 
 
 def stage_recording(
-    stager: SleepStagingPipeline, path: Path, channels: list[str] | None, output: Path, stem: str
+    stager: SleepStagingPipeline,
+    path: Path,
+    channels: list[str] | None,
+    output: Path,
+    stem: str,
+    with_report: bool = False,
 ) -> Hypnogram:
-    """Stage one recording and write `<stem>_hypnogram.csv` and `<stem>_hypnogram.png`.
+    """Stage one recording and write `<stem>_hypnogram.csv` and `<stem>_hypnogram.png`, and `<stem>_report.html`.
 
     Args:
         stager: the pipeline.
@@ -108,6 +136,7 @@ def stage_recording(
         channels: names of the channels, or None for the preference order.
         output: folder of the results, made where it is missing.
         stem: how the output files begin.
+        with_report: whether the report is written.
 
     Returns:
         the hypnogram.
@@ -125,6 +154,8 @@ def stage_recording(
     ):
         hypnogram.to_csv(csv)
         figure.savefig(picture, dpi=150)
+        if with_report:
+            write_night_report(output / f"{stem}_report.html", stager, recording, hypnogram)
     return hypnogram
 
 

@@ -21,6 +21,7 @@ def test_without_real_data_the_night_is_simulated_and_says_so(in_new_folder, mon
     assert "says nothing about real sleep" in out
     assert len(pd.read_csv("demo_output/SIMULATED_night_hypnogram.csv")) == 300
     assert (in_new_folder / "demo_output" / "SIMULATED_night-Hypnogram.edf").is_file()
+    assert (in_new_folder / "demo_output" / "SIMULATED_night_report.html").is_file()
 
 
 def test_with_real_data_the_agreement_is_printed(in_new_folder, monkeypatch, capsys, shared_data):
