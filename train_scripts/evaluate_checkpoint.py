@@ -5,7 +5,6 @@ sleepvit evaluate CHECKPOINT study/ --scorings "{stem}.xml" --subject-pattern "(
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from modeling_sleepvit.stages import IGNORED_ID
 from modeling_sleepvit.whole_files import written_whole
 
 from .evaluation_report import write_report
-from .prepare_dataset import BUILDER_OF, make_builder, names_between_commas
+from .prepare_dataset import make_builder, names_between_commas, origin_of_prepared
 from .run_sleep_staging import check_fit
 from .running import USER_ERROR, report_error, run_script, sentence_about
 from .subject_metrics import figures_of_predictions, json_text
@@ -230,16 +229,7 @@ def _prepared_nights(args: argparse.Namespace) -> NightsToStage:
         nights = [night for night in nights if night.subject in args.subjects]
     if split == "all":
         split = f"all ({', '.join(parts)})" if len(parts) > 1 else None
-    return NightsToStage(nights, _trim_rule(folder), split)
-
-
-def _trim_rule(folder: Path) -> str:
-    """The trim rule that a prepared dataset was made with, as its card has it."""
-    made_with = json.loads((folder / "preparation.json").read_text(encoding="utf-8"))
-    builder = BUILDER_OF.get(made_with.get("name"))
-    if builder is not None and "trim" in builder.SETTLED_BY_SOURCE:
-        return builder.BUILDER_CONFIGS[0].trim_rule
-    return made_with.get("trim", "not known")
+    return NightsToStage(nights, origin_of_prepared(folder).trim_rule, split)
 
 
 def predict_nights(model: torch.nn.Module, chosen: NightsToStage) -> tuple[pd.DataFrame, list[FailedNight]]:

@@ -5,6 +5,7 @@ sleepvit prepare cohort study/ --scorings "{stem}.xml" --subject-pattern "(P[0-9
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from dataset_builders.cohort import Cohort
 from dataset_builders.night_rows import TRIM_RULES
-from dataset_builders.nights_builder import NightsBuilder
+from dataset_builders.nights_builder import NightsBuilder, NightsConfig
 from dataset_builders.npz_nights import NpzNights
 from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
 from dataset_builders.prepared_folder import SPLITS_FILE, begun_extractor, prepare_folder
@@ -203,6 +204,21 @@ def refitted_extractor(
     except ValueError as error:
         raise DatasetError(f"{args.folder}: {error}.") from error
     return extractor
+
+
+def origin_of_prepared(folder: Path) -> NightsConfig:
+    """Tell what a prepared dataset was made from: protocol, trim rule, licence and citation.
+
+    Args:
+        folder: of the dataset.
+
+    Returns:
+        the settings of its protocol, with the trim rule that was chosen.
+    """
+    made_with = json.loads((folder / "preparation.json").read_text(encoding="utf-8"))
+    protocols = {config.name: config for builder in BUILDER_OF.values() for config in builder.BUILDER_CONFIGS}
+    config = protocols.get(made_with.get("name"), NightsConfig(name="prepared", trim="not known"))
+    return replace(config, trim=made_with.get("trim", config.trim))
 
 
 def choose_splits(args: argparse.Namespace, builder: NightsBuilder) -> Splits | None:

@@ -4,20 +4,19 @@ sleepvit push runs/mine owner/name --private
 """
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from modeling_sleepvit import SleepStagingPipeline
 from modeling_sleepvit.errors import CheckpointError
 from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.stager import load_stager
 
 from .hub_upload import check_repo_id, upload_folder
+from .model_card import CARD_FILE, model_card
 from .running import run_script
-
-
-CARD = "README.md"
+from .training_record import read_record
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -34,15 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     if not args.checkpoint.is_dir():
         raise CheckpointError(f"{args.checkpoint}: expected the folder of a checkpoint, found none; check the path.")
     stager = load_stager(args.checkpoint)
-    card = args.checkpoint / CARD
-    if not card.is_file():
-        raise CheckpointError(
-            f"{args.checkpoint}: expected a card ({CARD}) that says what the model learned from and how well it does, "
-            "found none; a training by sleepvit train writes one."
-        )
     with TemporaryDirectory() as folder:
         stager.save_pretrained(folder)
-        shutil.copyfile(card, Path(folder) / CARD)
+        (Path(folder) / CARD_FILE).write_text(card_of(args.checkpoint, stager), encoding="utf-8")
         url = upload_folder(
             Path(folder),
             args.repo,
@@ -52,6 +45,22 @@ def main(argv: list[str] | None = None) -> None:
             delete_patterns=["*.py", "*.safetensors*"],  # of a version before this one
         )
     print(f"uploaded to {url}")
+
+
+def card_of(checkpoint: Path, stager: SleepStagingPipeline) -> str:
+    """Read the card of a checkpoint, or write one that says what the checkpoint itself tells.
+
+    Args:
+        checkpoint: its folder.
+        stager: its pipeline.
+
+    Returns:
+        the card.
+    """
+    path = checkpoint / CARD_FILE
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    return model_card(checkpoint.resolve().name, stager.model, stager.feature_extractor, read_record(checkpoint))
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
@@ -27,10 +27,13 @@ from modeling_sleepvit.metrics_sleepvit import staging_metrics
 from modeling_sleepvit.stages import IGNORED_ID, STAGES
 
 from .running import run_script
+from .training_card import StagingTrainer, TrainingCard
 from .training_nights import make_feature_extractor, read_splits
+from .training_record import record_of_training
 from .training_settings import (
     StagingModel,
     classes_of,
+    given_settings,
     make_augmentation,
     make_model,
     parse_settings,
@@ -84,7 +87,9 @@ def main(argv: list[str] | None = None) -> None:
         callbacks.append(EarlyStoppingCallback(data_args.early_stopping_patience))
     checkpoint = last_checkpoint(training_args)
     remember_settings(Path(training_args.output_dir), model_args, data_args, is_resumed=checkpoint is not None)
-    trainer = Trainer(
+    nights = {"train": train_nights, "validation": validation_nights}
+    trainer = StagingTrainer(
+        TrainingCard(record_of_training(given_settings(argv)[0], classes, nights)),
         model=model,
         args=training_args,
         train_dataset=dataset_of(train_nights, transform=augmentation, random_shift=data_args.random_shift),
@@ -96,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model()
+    trainer.create_model_card()
     trainer.save_state()
 
 

@@ -87,12 +87,14 @@ class DataArguments:
     augmentation: dict = field(default_factory=dict, metadata={"help": "Arguments of RowAugmentation."})
 
 
+GROUPS = (ModelArguments, DataArguments, TrainingArguments)
+
+
 def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
     """Read the settings from a JSON file, from flags, or from both.
 
     Args:
-        argv: the path of the file and `--name value` for each setting, any of which may be missing; a flag goes before
-            the file, and settings that hold settings are given as JSON. None reads the command line.
+        argv: as for `given_settings`.
 
     Returns:
         the three groups of settings.
@@ -100,9 +102,37 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
     Raises:
         SettingError: the file is missing, is no JSON, or a setting is unknown or cannot be used.
     """
-    groups = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    settings, where = given_settings(argv)
+    try:
+        if settings.get("early_stopping_patience") is not None:
+            settings["load_best_model_at_end"] = True
+        if settings.get("load_best_model_at_end"):
+            settings.setdefault("metric_for_best_model", "kappa")  # the library's own choice is the loss
+        parsed = HfArgumentParser(GROUPS).parse_dict(settings)
+        if not parsed[1].data_dir:
+            raise ValueError("no data_dir, which says where the nights lie")
+        if parsed[1].early_stopping_patience is not None and parsed[2].eval_strategy == "no":
+            raise ValueError("early_stopping_patience without an eval_strategy, for example 'epoch'")
+        return parsed
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingError(f"{where}: {error}.") from error
+
+
+def given_settings(argv: list[str] | None) -> tuple[dict, str]:
+    """Read the settings that a user gave, as they are.
+
+    Args:
+        argv: the path of the file and `--name value` for each setting, any of which may be missing; a flag goes before
+            the file, and settings that hold settings are given as JSON. None reads the command line.
+
+    Returns:
+        the settings by name, and how a message about them begins.
+
+    Raises:
+        SettingError: the file is missing or is no JSON.
+    """
     parser = HfArgumentParser(
-        (ModelArguments, DataArguments, TrainingArguments),
+        GROUPS,
         prog="sleepvit train",
         description="Train a model on scored nights, from fresh weights or from a checkpoint.",
         allow_abbrev=False,
@@ -119,19 +149,9 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         settings = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
-        settings = {**settings, **given}
-        if settings.get("early_stopping_patience") is not None:
-            settings["load_best_model_at_end"] = True
-        if settings.get("load_best_model_at_end"):
-            settings.setdefault("metric_for_best_model", "kappa")  # the library's own choice is the loss
-        parsed = groups.parse_dict(settings)
-        if not parsed[1].data_dir:
-            raise ValueError("no data_dir, which says where the nights lie")
-        if parsed[1].early_stopping_patience is not None and parsed[2].eval_strategy == "no":
-            raise ValueError("early_stopping_patience without an eval_strategy, for example 'epoch'")
-        return parsed
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise SettingError(f"{where}: {error}.") from error
+    return {**settings, **given}, where
 
 
 def make_model(model_args: ModelArguments) -> StagingModel:

@@ -3,6 +3,7 @@
 The Hub is the one in `tests/hub_server.py`.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -67,11 +68,7 @@ def refused(outcome) -> str:
 @pytest.mark.parametrize(
     ("repo", "refusal", "reason"),
     [
-        (
-            "clinic/mine",
-            ("create clinic/mine", 403, "You have no right here"),
-            "is not enough .403 You have no right",
-        ),
+        ("clinic/mine", ("create clinic/mine", 403, "You have no right here"), "is not enough .403 You have no right"),
         ("owner/broken", ("create owner/broken", 500, "Internal error"), "the Hub answers 500 .*Internal error"),
         ("owner/mine of today", None, "expected an id on the Hub .owner/name."),
     ],
@@ -115,3 +112,84 @@ def test_what_is_no_checkpoint_is_refused(hub, checkpoint, tmp_path, missing, me
     assert str(folder) in line
     assert message in line
     assert "owner/half" not in hub.repos
+
+
+# A training that pushes
+
+
+LOAD_ELSEWHERE = """
+import json
+import torch
+from transformers import AutoModel, AutoModelForAudioFrameClassification, pipeline
+
+trust = {"trust_remote_code": True}
+rows = torch.linspace(-2, 2, 4 * 20 * 5).reshape(1, 4, 1, 20, 5)
+places = {"main": {}, "first": {"subfolder": "checkpoint-9"}, "second": {"subfolder": "checkpoint-18"}}
+found = {}
+for name, place in places.items():
+    model = AutoModelForAudioFrameClassification.from_pretrained("owner/trained", **place, **trust)
+    base = AutoModel.from_pretrained("owner/trained", **place, **trust)
+    with torch.no_grad():
+        same = torch.equal(base(rows).last_hidden_state, model.sleepvit(rows).last_hidden_state)
+        found[name] = {"logits": model(rows).logits.tolist(), "same": same}
+pipeline("sleep-staging", model="owner/trained", **trust)
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def hub_training(settings, hub):
+    """Settings of a training that pushes every checkpoint; two passes."""
+    return settings | {
+        "num_train_epochs": 2,
+        "load_best_model_at_end": True,
+        "push_to_hub": True,
+        "hub_model_id": "owner/trained",
+        "hub_strategy": "all_checkpoints",
+        "hub_always_push": True,
+    }
+
+
+def train_on(hub, settings, folder: Path) -> None:
+    path = folder / f"{Path(settings['output_dir']).name}.json"
+    path.write_text(json.dumps(settings))
+    hub.run(("-m", "train_scripts.cli", "train", path))
+
+
+def validations(run: Path) -> list[float]:
+    history = json.loads((run / "trainer_state.json").read_text())["log_history"]
+    return [entry["eval_kappa"] for entry in history if "eval_kappa" in entry]
+
+
+@pytest.fixture
+def trained(hub, hub_training, tmp_path):
+    """The run of a training that pushed to owner/trained; its settings."""
+    train_on(hub, hub_training, tmp_path)
+    return hub_training
+
+
+def test_what_a_training_pushes_works_without_the_package_and_can_be_fine_tuned(hub, trained, tmp_path):
+    repo, run = hub.repos["owner/trained"], tmp_path / "run"
+    assert len(repo.snapshots) >= 3, "every checkpoint and the end are commits"
+    for folder in ("", "checkpoint-9/", "checkpoint-18/"):
+        for name in ("model.safetensors", "config.json", "preprocessor_config.json", "README.md", "hub_code.py"):
+            assert repo.files[folder + name] == (run / folder / name).read_bytes(), folder + name
+    found = hub.run(LOAD_ELSEWHERE, package=False).json
+    assert all(place["same"] for place in found.values()), "AutoModel reads what the head's checkpoint holds"
+    assert found["first"]["logits"] != found["second"]["logits"]
+    best = [kappa == max(validations(run)) for kappa in validations(run)].index(True)
+    assert found["main"]["logits"] == found[("first", "second")[best]]["logits"]
+
+    # from the Hub, trained on, pushed, loaded again: the validation kappa is the one that was written down
+    without = {name: value for name, value in trained.items() if name != "model"}
+    tuning = without | {"model_name_or_path": "owner/trained", "num_train_epochs": 1, "hub_model_id": "owner/tuned"}
+    train_on(hub, tuning | {"output_dir": str(tmp_path / "tuned")}, tmp_path)
+    again = without | {
+        "model_name_or_path": "owner/tuned",
+        "output_dir": str(tmp_path / "again"),
+        "num_train_epochs": 1,
+        "learning_rate": 0.0,
+        "push_to_hub": False,
+    }
+    train_on(hub, again, tmp_path)
+    assert validations(tmp_path / "again") == [max(validations(tmp_path / "tuned"))]

@@ -1,0 +1,152 @@
+"""Model cards: what a checkpoint is, what it learned from and how well it does; what is not known is left out."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from dataset_builders.markdown_tables import markdown_table
+from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit.stages import STAGES
+
+from .training_settings import StagingModel
+
+
+TEMPLATE = Path(__file__).with_name("model_card.md")
+CARD_FILE = "README.md"
+METRIC_NAMES = {"kappa": "Cohen's kappa", "macro_f1": "macro-F1", "accuracy": "accuracy"}
+
+
+def model_card(
+    name: str,
+    model: StagingModel,
+    feature_extractor: SleepViTFeatureExtractor,
+    record: dict | None = None,
+    template: Path = TEMPLATE,
+    metadata: dict | None = None,
+    **values,
+) -> str:
+    """Fill a card.
+
+    Args:
+        name: of the checkpoint.
+        model: that it holds.
+        feature_extractor: that it holds.
+        record: of its training, see `training_record`; None where nobody wrote one.
+        template: the card's; one in another folder may extend `model_card.md`.
+        metadata: more for the card's header, for example `license` or `eval_results`.
+        **values: what else the template shows.
+
+    Returns:
+        the card, Markdown with a YAML header.
+    """
+    config, classes = model.config, tuple(model.config.id2label.values())
+    validation = (record or {}).get("validation")
+    header = {
+        "library_name": "transformers",
+        "pipeline_tag": "other",
+        "tags": ["sleep-staging", "sleep", "eeg", "polysomnography"],
+        "model_name": name,
+    }
+    if validation:
+        header["eval_results"] = results_of(validation, record["data"]["name"], "validation")
+    if record and "emissions_g" in record:
+        header["co2_eq_emissions"] = {"emissions": record["emissions_g"], "source": "CodeCarbon"}
+    environment = Environment(
+        loader=FileSystemLoader([template.parent, TEMPLATE.parent]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    return environment.get_template(template.name).render(
+        card_data=ModelCardData(**header | (metadata or {})).to_yaml(),
+        name=name,
+        channels=channels_of(config),
+        classes=f"{', '.join(classes[:-1])} or {classes[-1]}",
+        is_for_pipeline=set(classes) == set(STAGES),
+        auto_class=next(auto_class for auto_class in config.AUTO_CLASSES if auto_class.startswith("AutoModelFor")),
+        epoch_seconds=feature_extractor.epoch_seconds,
+        n_parameters=f"{model.num_parameters():,}",
+        sequence_length=getattr(config, "sequence_length", None),
+        temperature=temperature_of(config.temperature, classes),
+        record=record,
+        counts_table=counts_table(record["data"]) if record else None,
+        figures=figures_table(validation, classes) if validation else None,
+        settings=json.dumps(record["settings"], indent=2) if record else None,
+        **values,
+    )
+
+
+def results_of(
+    metrics: dict, dataset: str, split: str, intervals: dict[str, list[float]] | None = None
+) -> list[EvalResult]:
+    """Give figures as the Hub lists them.
+
+    Args:
+        metrics: `kappa`, `macro_f1` and `accuracy` among them.
+        dataset: its name.
+        split: whose figures they are.
+        intervals: of 95 % by figure, where they are known.
+
+    Returns:
+        one result per figure, rounded to four decimals, with its interval.
+    """
+    return [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="Sleep staging",
+            dataset_type=dataset.lower(),
+            dataset_name=dataset,
+            dataset_split=split,
+            metric_type=metric,
+            metric_name=name,
+            metric_value=round(metrics[metric], 4),
+            metric_args={"interval_95": [round(end, 4) for end in intervals[metric]]} if intervals else None,
+        )
+        for metric, name in METRIC_NAMES.items()
+    ]
+
+
+def figures_table(metrics: dict, classes: tuple[str, ...]) -> str:
+    """Make a table of the figures of a validation: accuracy and F1 in percent."""
+    row = {
+        "epochs": int(metrics["n_epochs"]),
+        "accuracy": f"{100 * metrics['accuracy']:.1f}",
+        "macro-F1": f"{100 * metrics['macro_f1']:.1f}",
+        "kappa": f"{metrics['kappa']:.3f}",
+        **{f"F1 {name}": f"{100 * metrics[f'f1_{name}']:.1f}" for name in classes if f"f1_{name}" in metrics},
+    }
+    return markdown_table(pd.DataFrame([row]))
+
+
+def counts_table(data: dict) -> str:
+    """Make a table of the subjects, nights and scored epochs of a training, as its record has them."""
+    parts = {"learned from": data["train"], "watched": data.get("validation")}
+    rows = [
+        {
+            "": part,
+            "subjects": counts["n_subjects"],
+            "nights": counts["n_recordings"],
+            "epochs": counts["n_epochs"],
+            **counts["by_class"],
+        }
+        for part, counts in parts.items()
+        if counts
+    ]
+    return markdown_table(pd.DataFrame(rows))
+
+
+def channels_of(config) -> str:
+    """Say which channels a model reads."""
+    epoch_config = getattr(config, "epoch_config", config)
+    eeg = "one EEG channel" if epoch_config.num_channels == 1 else f"{epoch_config.num_channels} EEG channels"
+    return f"{eeg} and {epoch_config.num_eog_channels} of the EOG" if epoch_config.num_eog_channels else eeg
+
+
+def temperature_of(temperature: list[float] | None, classes: tuple[str, ...]) -> str | None:
+    """Say by what the pipeline divides the logarithms of probabilities."""
+    if temperature is None or len(set(temperature)) == 1:
+        return temperature and str(temperature[0])
+    return ", ".join(f"{value} ({name})" for name, value in zip(classes, temperature))
