@@ -170,7 +170,7 @@ def _patch_map(decisions: Decisions, patches: torch.Tensor) -> torch.Tensor:
 # Changing the values
 
 
-def integrated_gradients(decisions: Decisions, baseline: float = 0.0, steps: int = 32) -> Attribution:
+def integrated_gradients(decisions: Decisions, baseline: float = 0.0, steps: int = 24) -> Attribution:
     """Add up the gradient of the chosen class's logit on the straight way from a baseline to the values.
 
     Args:

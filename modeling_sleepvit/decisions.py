@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .errors import SettingError
+from .night_staging import EPOCHS_PER_BATCH
 
 
 CELLS_AT_ONCE = 2**22
@@ -43,19 +44,19 @@ class Decisions:
         model: in eval mode.
         values: (decisions, explained epochs, channels, rows, frames) what they are explained by; an epoch model
             explains one epoch.
-        class_ids: (decisions,) the classes that are explained.
         windows: the epochs around them; None for an epoch model.
+        class_ids: (decisions,) the classes that are explained, once they are known.
     """
 
     model: nn.Module
     values: torch.Tensor
-    class_ids: torch.Tensor
     windows: Windows | None
+    class_ids: torch.Tensor | None = None
 
     def __getitem__(self, index: torch.Tensor) -> "Decisions":
         """Choose decisions, also several times."""
-        windows = None if self.windows is None else self.windows[index]
-        return Decisions(self.model, self.values[index], self.class_ids[index], windows)
+        windows, class_ids = (None if part is None else part[index] for part in (self.windows, self.class_ids))
+        return Decisions(self.model, self.values[index], windows, class_ids)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -70,8 +71,12 @@ class Decisions:
 
     @property
     def at_once(self) -> int:
-        """How many decisions make a batch."""
-        return decisions_at_once(self.model, self.values.shape[1], self.n_frames)
+        """How many decisions make a batch of bounded memory."""
+        config, n_windows = self.encoder.config, self.n_frames // self.encoder.config.num_frames
+        n_cells = config.num_attention_heads * (config.num_patches + 1) ** 2 * n_windows * self.values.shape[1]
+        if self.windows is not None:
+            n_cells += self.model.config.num_attention_heads * (self.windows.embeddings.shape[1] + 1) ** 2
+        return max(1, CELLS_AT_ONCE // n_cells)
 
     @property
     def encoder(self) -> nn.Module:
@@ -95,6 +100,10 @@ class Decisions:
         """
         embeddings = self.encoder(values.flatten(0, 1), attention_maps=maps).pooler_output
         return embeddings.unflatten(0, values.shape[:2])
+
+    def as_they_are(self) -> torch.Tensor:
+        """Give the embeddings of all epochs, (decisions, epochs, hidden), with nothing changed."""
+        return self.embed(self.values) if self.windows is None else self.windows.embeddings
 
     def with_embeddings(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Put embeddings of the explained epochs among their neighbours.
@@ -146,22 +155,58 @@ class Decisions:
         return 1 + self.windows.epoch, slice(1, 1 + n_epochs)
 
 
-def decisions_at_once(model: nn.Module, n_explained: int, n_frames: int) -> int:
-    """Tell how many decisions make a batch of bounded memory.
+def decisions_of_night(
+    model: nn.Module, values: torch.Tensor, chosen: torch.Tensor, is_scorable: torch.Tensor | None = None
+) -> tuple[Decisions, torch.Tensor | None]:
+    """Gather the decisions about some epochs of a night, each explained by that epoch; the others are encoded once.
 
     Args:
-        model: that decides.
-        n_explained: epochs that are explained for each decision.
-        n_frames: frames of an epoch.
+        model: an epoch or a sequence model with its stage head, in eval mode.
+        values: (epochs, channels, rows, frames) the night in order, on the model's device.
+        chosen: (decisions,) epochs of the night.
+        is_scorable: (epochs,) bool; epochs that are False lend nothing to their neighbours. None: all are True.
 
     Returns:
-        the number, 1 at least.
+        the decisions; for a sequence model the epochs of each window, (decisions, window), -1 beyond the night's ends.
     """
-    config = encoder_of(model).config
-    n_cells = config.num_attention_heads * (config.num_patches + 1) ** 2 * n_explained * n_frames // config.num_frames
-    if hasattr(model.config, "sequence_length"):
-        n_cells += model.config.num_attention_heads * (model.config.sequence_length + 1) ** 2
-    return max(1, CELLS_AT_ONCE // n_cells)
+    explained = values[chosen.to(values.device)][:, None]
+    if not hasattr(model.config, "sequence_length"):
+        return Decisions(model, explained, None), None
+    members, place, is_there = windows_around(model.config, chosen, len(values))
+    window = members.where(is_there, -1)
+    if is_scorable is not None:
+        is_there = is_there & is_scorable[members]
+    needed, where = members.unique(return_inverse=True)
+    with torch.no_grad():
+        parts = values[needed.to(values.device)].split(EPOCHS_PER_BATCH)
+        embeddings = torch.cat([model.sleepvit.encode_epochs(part[None])[0] for part in parts])
+    place, mask = place.to(values.device), None if is_there.all() else is_there.long().to(values.device)
+    return Decisions(
+        model, explained, Windows(embeddings[where.to(values.device)], place[:, None], place, mask)
+    ), window
+
+
+def windows_around(config, chosen: torch.Tensor, n_epochs: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Lay the window of a sequence model around each epoch.
+
+    Args:
+        config: of the model.
+        chosen: (decisions,) epochs of the night.
+        n_epochs: epochs of the night.
+
+    Returns:
+        members (decisions, window) epochs of the night; place (decisions,) of the chosen one among them; is_epoch
+        (decisions, window), False where the window reaches beyond the night, which a window of a model with label mode
+        "center" may.
+    """
+    if config.label_mode == "center":
+        length, starts = config.sequence_length, chosen - config.sequence_length // 2
+    else:
+        length = min(config.sequence_length, n_epochs)
+        starts = (chosen - length // 2).clamp(0, n_epochs - length)
+    members = starts[:, None] + torch.arange(length)
+    is_epoch = (members >= 0) & (members < n_epochs)
+    return members.clamp(0, n_epochs - 1), chosen - starts, is_epoch
 
 
 def encoder_of(model: nn.Module) -> nn.Module:

@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from .attributions import METHODS, NEED_ATTENTION_MAPS
-from .decisions import Decisions, Windows, decisions_at_once, encoder_of, left_as_it_was
+from .decisions import Decisions, Windows, decisions_of_night, encoder_of, left_as_it_was
 from .errors import SettingError
-from .night_staging import EPOCHS_PER_BATCH
 
 
 DEFAULT_METHOD = "relevance"
@@ -140,10 +139,8 @@ def explain(
             )
         else:
             values = values[:, None]
-        explanation = _explained(model, values, windows, target, method, row_edges_hz, options)
-    if windows is None:
-        explanation = _without_epochs(explanation)
-    return explanation
+        explanation = _explained(Decisions(model, values, windows), target, method, row_edges_hz, options)
+    return _without_epochs(explanation) if windows is None else explanation
 
 
 def explain_night(
@@ -181,58 +178,35 @@ def explain_night(
     """
     _check_method(model, method)
     n_epochs = len(input_values)
-    chosen = (
-        torch.arange(n_epochs) if epochs is None else torch.as_tensor(np.asarray(epochs, dtype=np.int64)).reshape(-1)
-    )
-    is_scorable = torch.ones(n_epochs, dtype=torch.bool) if is_scorable is None else torch.as_tensor(is_scorable)
+    chosen = np.arange(n_epochs) if epochs is None else np.asarray(epochs, dtype=np.int64).reshape(-1)
+    if is_scorable is not None:
+        is_scorable = torch.as_tensor(is_scorable, dtype=torch.bool)
     for number in chosen.tolist():
         if not 0 <= number < n_epochs:
             raise SettingError(f"epoch {number} is not in this night: expected 0 to {n_epochs - 1}.")
-        if not is_scorable[number]:
+        if is_scorable is not None and not is_scorable[number]:
             raise SettingError(f"epoch {number} cannot be scored, so that there is no stage to explain; leave it out.")
     with left_as_it_was(model, is_eager=method in NEED_ATTENTION_MAPS):
-        values = _values_for(model, input_values)
-        windows, members = None, None
-        if hasattr(model.config, "sequence_length"):
-            members, place, is_epoch = _windows_around(model.config, chosen, n_epochs)
-            is_there = is_epoch & is_scorable[members]
-            needed, compact = members.unique(return_inverse=True)
-            with torch.no_grad():
-                embeddings = torch.cat(
-                    [model.sleepvit.encode_epochs(part[None])[0] for part in values[needed].split(EPOCHS_PER_BATCH)]
-                )
-            device = values.device
-            windows = Windows(
-                embeddings[compact.to(device)],
-                place[:, None].to(device),
-                place.to(device),
-                None if is_there.all() else is_there.long().to(device),
-            )
-            members = members.where(is_epoch, -1)
-        explanation = _explained(model, values[chosen][:, None], windows, target, method, row_edges_hz, options)
-    explanation = _without_epochs(explanation)
-    return explanation if members is None else replace(explanation, window=members.numpy())
+        decisions, window = decisions_of_night(
+            model, _values_for(model, input_values), torch.from_numpy(chosen), is_scorable
+        )
+        explanation = _explained(decisions, target, method, row_edges_hz, options)
+    return replace(_without_epochs(explanation), window=None if window is None else window.numpy())
 
 
 def _explained(
-    model: nn.Module,
-    values: torch.Tensor,
-    windows: Windows | None,
-    target: Targets,
-    method: str,
-    row_edges_hz: Sequence[int] | None,
-    options: dict,
+    everything: Decisions, target: Targets, method: str, row_edges_hz: Sequence[int] | None, options: dict
 ) -> Explanation:
     """Explain in batches of a bounded size; `relevance` has the axis of explained epochs."""
-    class_ids = _class_ids(model.config, target, len(values))
-    size = decisions_at_once(model, values.shape[1], values.shape[-1])
+    config, windows = everything.model.config, everything.windows
+    class_ids = _class_ids(config, target, len(everything))
     found: dict[str, list] = {}
-    for index in torch.arange(len(values), device=values.device).split(size):
-        decisions = Decisions(model, values[index], index, None if windows is None else windows[index])
+    for index in torch.arange(len(everything), device=everything.values.device).split(everything.at_once):
+        decisions = everything[index]
         with torch.no_grad():
-            embeddings = decisions.embed(decisions.values) if windows is None else decisions.windows.embeddings
-            probabilities = decisions.logits(embeddings).softmax(dim=-1)
-        decisions.class_ids = probabilities.argmax(dim=-1) if class_ids is None else class_ids.to(values.device)[index]
+            logits = decisions.logits(decisions.as_they_are())
+            probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=-1)
+        decisions.class_ids = probabilities.argmax(dim=-1) if class_ids is None else class_ids.to(index.device)[index]
         attribution = METHODS[method](decisions, **options)
         parts = vars(attribution) | {"target": decisions.class_ids, "probability": decisions.chosen(probabilities)}
         for name, part in parts.items():
@@ -245,11 +219,11 @@ def _explained(
         gap = arrays["logit_difference"] - relevance.sum(axis=tuple(range(1, relevance.ndim)))
     return Explanation(
         **arrays,
-        target_names=tuple(model.config.id2label[index] for index in arrays["target"].tolist()),
+        target_names=tuple(config.id2label[index] for index in arrays["target"].tolist()),
         method=method,
         epoch=None if windows is None else windows.epoch.cpu().numpy(),
         completeness_gap=gap,
-        band_edges_hz=_band_edges_hz(encoder_of(model).config, row_edges_hz),
+        band_edges_hz=_band_edges_hz(everything.encoder.config, row_edges_hz),
     )
 
 
@@ -348,26 +322,3 @@ def _band_edges_hz(config, row_edges_hz: Sequence[int] | None) -> tuple[int, ...
             f"{len(row_edges_hz)} edges."
         )
     return tuple(int(edge) for edge in row_edges_hz[:: config.patch_rows])
-
-
-def _windows_around(config, chosen: torch.Tensor, n_epochs: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Lay the window of a sequence model around each epoch.
-
-    Args:
-        config: of the model.
-        chosen: (decisions,) epochs of the night.
-        n_epochs: epochs of the night.
-
-    Returns:
-        members (decisions, window) epochs of the night; place (decisions,) of the chosen one among them; is_epoch
-        (decisions, window), False where the window reaches beyond the night, which a window of a model with label mode
-        "center" may.
-    """
-    if config.label_mode == "center":
-        length, starts = config.sequence_length, chosen - config.sequence_length // 2
-    else:
-        length = min(config.sequence_length, n_epochs)
-        starts = (chosen - length // 2).clamp(0, n_epochs - length)
-    members = starts[:, None] + torch.arange(length)
-    is_epoch = (members >= 0) & (members < n_epochs)
-    return members.clamp(0, n_epochs - 1), chosen - starts, is_epoch

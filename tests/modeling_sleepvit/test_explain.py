@@ -50,7 +50,7 @@ def test_rollout_is_that_of_plain_matrices_and_its_rows_sum_to_one(golden):
 
 
 def test_integrated_gradients_are_complete(golden):
-    model, x, _ = golden
+    model, x = golden[0], golden[1][:1]
     found = explain(model, x, target="N2", method="integrated_gradients")
     with torch.no_grad():
         difference = (model(x).logits - model(torch.zeros_like(x)).logits)[:, 2].numpy()
