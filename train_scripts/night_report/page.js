@@ -4,7 +4,7 @@
   const nEpochs = night.stages.length;
   const element = (id) => document.getElementById(id);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const percent = (share, decimals = 0) => `${(100 * share).toFixed(decimals)} %`;
+  const percent = (share, decimals = 0) => `${(100 * share).toFixed(decimals)}\u00a0%`;
   const svgNode = (name, attributes) => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
@@ -137,13 +137,13 @@
 
     const sums = Array.from({ length: seconds }, (_, second) => {
       let sum = 0;
-      for (let row = 0; row < 32; row += 1) sum += Math.max(0, relevance[row * seconds + second] - 128);
+      for (let row = 0; row < 32; row += 1) sum += relevance[row * seconds + second] - 128;
       return sum;
     });
-    const largest = Math.max(...sums, 1);
+    const largest = Math.max(...sums.map(Math.abs), 1);
     sums.forEach((sum, second) => {
-      const opacity = 0.22 * (sum / largest);
-      element("shades").append(svgNode("rect", { x: second, y: 0, width: 1, height: 2, opacity }));
+      const attributes = { x: second, y: 0, width: 1, height: 2, opacity: 0.22 * (Math.abs(sum) / largest) };
+      element("shades").append(svgNode("rect", { ...attributes, class: sum < 0 ? "against" : "for" }));
     });
     const speaksAgainst = relevance.some((value) => value < 128);
     const decibels = night.explained.decibels.map((value) => `${Math.round(value)}`.replace("-", "−")).join(" to ");
@@ -163,7 +163,7 @@
       bar.type = "button";
       bar.title = `${describe(epoch)}; ${share.toFixed(1)} % of the weight`;
       bar.setAttribute("aria-label", bar.title);
-      bar.className = epoch === chosen ? "self" : "";
+      bar.className = `${epoch === chosen ? "self" : ""} ${share < 0 ? "against" : ""}`;
       fill.className = night.stages[epoch];
       fill.style.height = `${Math.min(100, Math.max(1, (100 * Math.abs(share)) / largest))}%`;
       bar.append(fill);
@@ -177,7 +177,8 @@
     );
     element("neighbours-caption").textContent =
       `This epoch itself (outlined) has ${own[1].toFixed(0)} % of the weight. The others, from ${before} min before ` +
-      `to ${after} min after, are drawn in the colours of their stages, the tallest with ${largest.toFixed(1)} %.`;
+      `to ${after} min after, are drawn in the colours of their stages, the tallest with ${largest.toFixed(1)} %` +
+      `${others.some(([, share]) => share < 0) ? "; pale ones spoke against it." : "."}`;
   }
 
   function choose(epoch) {

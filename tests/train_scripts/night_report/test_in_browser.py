@@ -100,7 +100,7 @@ def test_an_explained_epoch_shows_its_bands_and_its_neighbours(tab, night_report
 
 def test_the_slider_counts_what_a_review_brings(tab, night_report):
     tab.page.locator("#review-slider").fill("4")
-    promise = tab.page.locator(".promise").inner_text()
+    promise = tab.page.locator(".promise").inner_text().replace("\u00a0", " ")
     agreement = night_report.data["agreement"]
     assert "Review these 4 epochs (2.0 min)" in promise
     assert promise.endswith(f"to {100 * agreement[4]:.1f} %.")

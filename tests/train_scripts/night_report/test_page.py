@@ -54,7 +54,7 @@ def test_the_epochs_to_review_come_in_the_order_of_their_gain(night_report):
     assert data["agreement"][-1] == 1
     promise = " ".join(re.sub(r"<[^>]*>", "", night_report.text).split())
     assert "Review these 37 epochs (18.5 min) and the expected agreement rises from" in promise
-    assert "to 100.0 %" in promise
+    assert "to 100.0&nbsp;%" in promise
 
 
 def test_the_explained_epochs_are_those_of_the_package(night_report):
