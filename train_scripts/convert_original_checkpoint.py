@@ -29,7 +29,7 @@ from modeling_sleepvit.whole_files import folder_written_whole
 from .running import run_script
 
 
-EPOCH_PRESETS = ("eegspec-vtrans", "eegspec-vtrans-channel-tokens", "eegspec-1s")
+EPOCH_PRESETS = ("eegspec-vtrans", "eegspec-vtrans-channel-tokens", "eegspec-1s", "eegspec-eogspec-vtrans")
 """Told from each other by the values of one token and the number of positions."""
 
 SEQUENCE_PRESET = "eegspec-seq-vtrans"
@@ -37,7 +37,7 @@ SEQUENCE_PRESET = "eegspec-seq-vtrans"
 EXTRACTOR_OF = {**dict.fromkeys((*EPOCH_PRESETS, SEQUENCE_PRESET), "published"), "eegspec-1s": "published-1s"}
 """Preset of the feature extractor that makes what a model reads."""
 
-PROJECTION = "to_patch_embedding.1"
+PROJECTION, EOG_PROJECTION = "to_patch_embedding.1", "eog_to_patch_embedding.1"
 EPOCH_PART, EPOCH_PROJECTION = "trans.", "eeg_to_patch_embedding.1"
 SEQUENCE_PART, SEQUENCE_PROJECTION = "seq_trans.", "seq_to_patch_embedding.0"
 
@@ -182,7 +182,10 @@ def convert(
 
 def epoch_names(config: SleepViTConfig) -> dict[str, list[str]]:
     """List the tensors of an epoch model: the authors' name -> ours, several where theirs is cut by its rows."""
-    return {**_encoder_names("", PROJECTION, config, "sleepvit.", "patch_embeddings.projection"), **_head_names("")}
+    names = {**_encoder_names("", PROJECTION, config, "sleepvit.", "patch_embeddings.projection"), **_head_names("")}
+    if config.num_eog_channels:
+        names |= _module_names(EOG_PROJECTION, "sleepvit.eog_embeddings.projection")
+    return names
 
 
 def sequence_names(config: SleepViTSequenceConfig) -> dict[str, list[str]]:

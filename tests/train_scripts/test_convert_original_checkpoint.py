@@ -20,6 +20,7 @@ EPOCH_MODELS = {
     "eegspec-vtrans": ENCODER,
     "eegspec-vtrans-channel-tokens": {**SMALL, "features": 4, "positions": 301},
     "eegspec-1s": {**SMALL, "features": 32, "positions": 301},
+    "eegspec-eogspec-vtrans": {**ENCODER, "heads": 4, "d": 8, "M": 512, "positions": 181},
 }
 SEQUENCE_PARTS = {
     "trans.": {**SMALL, "d": 32},
@@ -72,7 +73,10 @@ def golden_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
 
 def epoch_state(preset: str, **overrides) -> dict[str, torch.Tensor]:
     sizes = {**EPOCH_MODELS[preset], **overrides}
-    return golden_state({**encoder_shapes("", "to_patch_embedding.1", sizes), **head_shapes("", sizes["D"])})
+    shapes = {**encoder_shapes("", "to_patch_embedding.1", sizes), **head_shapes("", sizes["D"])}
+    if preset == "eegspec-eogspec-vtrans":
+        shapes |= {"eog_to_patch_embedding.1.weight": (sizes["D"], 52), "eog_to_patch_embedding.1.bias": (sizes["D"],)}
+    return golden_state(shapes)
 
 
 def sequence_state() -> dict[str, torch.Tensor]:
@@ -91,17 +95,20 @@ def tokens_of(preset: str, x: torch.Tensor) -> torch.Tensor:
     bands = [range(row, row + 4) for row in range(0, 20, 4)]
     for rows in [range(32)] if preset == "eegspec-1s" else bands:
         for second in range(30):
-            if preset == "eegspec-vtrans":
+            if preset in ("eegspec-vtrans", "eegspec-eogspec-vtrans"):
                 tokens.append(torch.stack([x[:, channel, row, second] for row in rows for channel in range(2)], dim=1))
             else:
                 tokens += [torch.stack([x[:, channel, row, second] for row in rows], dim=1) for channel in range(2)]
     return torch.stack(tokens, dim=1)  # (batch, tokens, features)
 
 
-def class_token(state: dict, prefix: str, projection: str, tokens: torch.Tensor, heads: int) -> torch.Tensor:
+def embedded(state: dict, projection: str, tokens: torch.Tensor) -> torch.Tensor:
+    return linear(tokens, state[f"{projection}.weight"], state[f"{projection}.bias"])
+
+
+def class_token(state: dict, prefix: str, embedded: torch.Tensor, heads: int) -> torch.Tensor:
     own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    embedded = linear(tokens, own[f"{projection}.weight"], own[f"{projection}.bias"])
-    h = torch.cat([own["cls_token"].expand(len(tokens), -1, -1), embedded], dim=1)
+    h = torch.cat([own["cls_token"].expand(len(embedded), -1, -1), embedded], dim=1)
     h = h + own["pos_embedding"][:, : h.shape[1]]
     layer = 0
     while (stem := f"transformer.layers.{layer}") + ".0.norm.weight" in own:
@@ -147,8 +154,14 @@ def test_an_epoch_model_of_the_authors_keeps_its_logits(preset, tmp_path, capsys
     assert preset in capsys.readouterr().out
     model = AutoModelForAudioClassification.from_pretrained(tmp_path / "ours", dtype=torch.float64)
     x = golden_input(2, 2, model.config.num_rows, 30)
-    token = class_token(state, "", "to_patch_embedding.1", tokens_of(preset, x), EPOCH_MODELS[preset]["heads"])
-    torch.testing.assert_close(model(x).logits, head(state, "", token), rtol=0, atol=1e-12)
+    inputs = {"input_values": x}
+    tokens = embedded(state, "to_patch_embedding.1", tokens_of(preset, x))
+    if preset == "eegspec-eogspec-vtrans":
+        inputs["eog_values"] = eog = golden_input(2, 2, 26, 30)
+        seconds = torch.stack([eog[..., row, :][:, channel] for row in range(26) for channel in range(2)], dim=2)
+        tokens = torch.cat([tokens, embedded(state, "eog_to_patch_embedding.1", seconds)], dim=1)
+    expected = head(state, "", class_token(state, "", tokens, EPOCH_MODELS[preset]["heads"]))
+    torch.testing.assert_close(model(**inputs).logits, expected, rtol=0, atol=1e-12)
     assert (model.num_parameters(), model.config.num_positions) == (
         sum(tensor.numel() for tensor in state.values()),
         EPOCH_MODELS[preset]["positions"],
@@ -168,9 +181,9 @@ def test_the_sequence_model_of_the_authors_keeps_its_logits(tmp_path):
     model = AutoModelForAudioFrameClassification.from_pretrained(tmp_path / "ours", dtype=torch.float64)
     assert model.num_parameters() == 604_517
     x = golden_input(2, 3, 2, 20, 30)
-    tokens = tokens_of("eegspec-vtrans", x.flatten(0, 1))
-    epochs = class_token(state, "trans.", "eeg_to_patch_embedding.1", tokens, heads=4).unflatten(0, (2, 3))
-    token = class_token(state, "seq_trans.", "seq_to_patch_embedding.0", epochs, heads=4)
+    tokens = embedded(state, "trans.eeg_to_patch_embedding.1", tokens_of("eegspec-vtrans", x.flatten(0, 1)))
+    epochs = class_token(state, "trans.", tokens, heads=4).unflatten(0, (2, 3))
+    token = class_token(state, "seq_trans.", embedded(state, "seq_trans.seq_to_patch_embedding.0", epochs), heads=4)
     torch.testing.assert_close(model(x).logits, head(state, "seq_trans.", token), rtol=0, atol=1e-12)
 
 
@@ -209,15 +222,15 @@ def test_other_sizes_need_the_number_of_heads(tmp_path, capsys):
     model = AutoModelForAudioClassification.from_pretrained(tmp_path / "ours", dtype=torch.float64)
     assert (model.config.num_attention_heads, model.config.head_dim) == (2, 6)
     x = golden_input(1, 2, 20, 30)
-    token = class_token(state, "", "to_patch_embedding.1", tokens_of("eegspec-vtrans", x), heads=2)
+    token = class_token(state, "", embedded(state, "to_patch_embedding.1", tokens_of("eegspec-vtrans", x)), heads=2)
     torch.testing.assert_close(model(x).logits, head(state, "", token), rtol=0, atol=1e-12)
 
 
 # Refusals
 
 
-def without(name: str) -> dict:
-    state = epoch_state("eegspec-vtrans")
+def without(name: str, preset: str = "eegspec-vtrans") -> dict:
+    state = epoch_state(preset)
     del state[name]
     return state
 
@@ -228,6 +241,10 @@ LAST_LAYER = "transformer.layers.7.1.fn.net.3.bias"
 @pytest.mark.parametrize(
     ("content", "messages"),
     [
+        (
+            without("eog_to_patch_embedding.1.bias", "eegspec-eogspec-vtrans"),
+            ["missing eog_to_patch_embedding.1.bias"],
+        ),
         (without(LAST_LAYER), [f"missing {LAST_LAYER}"]),
         (without("to_patch_embedding.1.weight"), ["expected the names of the paper's authors", "cls_token"]),
         (without("pos_embedding"), ["pos_embedding", "no such tensor"]),
