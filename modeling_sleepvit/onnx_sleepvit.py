@@ -47,12 +47,15 @@ class OnnxSleepViT(nn.Module):
         self.sessions = sessions
 
     @classmethod
-    def from_pretrained(cls, model: str | Path, config: PreTrainedConfig) -> "OnnxSleepViT":
+    def from_pretrained(
+        cls, model: str | Path, config: PreTrainedConfig, revision: str | None = None
+    ) -> "OnnxSleepViT":
         """Load the graphs of an exported checkpoint.
 
         Args:
             model: folder that `sleepvit export` wrote, or its id on the Hub.
             config: of the model.
+            revision: branch, tag or commit on the Hub.
 
         Returns:
             the model, on the CPU, with as many threads as PyTorch has.
@@ -67,7 +70,9 @@ class OnnxSleepViT(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         sessions = {}
         for name in graph_names(config):
-            path = cached_file(str(model), f"{name}.onnx", _raise_exceptions_for_missing_entries=False)
+            path = cached_file(
+                str(model), f"{name}.onnx", revision=revision, _raise_exceptions_for_missing_entries=False
+            )
             if path is None:
                 raise CheckpointError(
                     f"{model}: expected {name}.onnx, found none; write it with sleepvit export --format onnx."

@@ -11,6 +11,7 @@ from .embedded import embedded_checkpoint
 from .errors import CheckpointError, SleepViTError
 from .hub_errors import hub_refusal
 from .modeling_sleepvit import SleepViTForAudioClassification, SleepViTForAudioFrameClassification
+from .onnx_sleepvit import OnnxSleepViT
 from .pipeline_sleepvit import SleepStagingPipeline
 
 
@@ -49,12 +50,13 @@ def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
     return name, {"revision": revision} if revision else {}
 
 
-def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeline:
+def load_stager(model: str | Path | None = None, runtime: str = "torch", **kwargs) -> SleepStagingPipeline:
     """Load the pipeline for a checkpoint and refuse one that would stage with weights that were never trained.
 
     Args:
         model: folder of a checkpoint, or its id on the Hub ("owner/name", "owner/name@revision"); None stands for the
             embedded checkpoint.
+        runtime: "torch", or "onnx" for what `sleepvit export --format onnx` wrote.
         **kwargs: further arguments of `transformers.pipeline`, for example `device`.
 
     Returns:
@@ -62,6 +64,7 @@ def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeli
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is not one for sleep staging.
+        SettingError: ONNX Runtime is asked for and not installed.
     """
     place, revision = folder_or_id(model)
     model = place if model is None else model
@@ -71,7 +74,11 @@ def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeli
             raise CheckpointError(
                 f"{model}: expected a SleepViT checkpoint ({' or '.join(HEAD_OF)}), found {config.model_type}."
             )
-        loaded, report = HEAD_OF[config.model_type].from_pretrained(place, output_loading_info=True, **revision)
+        if runtime == "onnx":
+            loaded, unset = OnnxSleepViT.from_pretrained(place, config, **revision), []
+        else:
+            loaded, report = HEAD_OF[config.model_type].from_pretrained(place, output_loading_info=True, **revision)
+            unset = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
         extractor = AutoFeatureExtractor.from_pretrained(place, **revision)
     except SleepViTError:
         raise
@@ -83,7 +90,7 @@ def load_stager(model: str | Path | None = None, **kwargs) -> SleepStagingPipeli
             f"{model}: expected a SleepViT checkpoint (config.json, preprocessor_config.json and model.safetensors), "
             f"found none that loads: {reason}"
         ) from error
-    if unset := sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}):
+    if unset:
         raise CheckpointError(
             f"{model}: expected the weights of a {type(loaded).__name__}, found none for {len(unset)} tensors, among "
             f"them {unset[0]}; save the model with its stage head."

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("evaluate_checkpoint", "evaluate a checkpoint on scored nights: figures, pictures and a report"),
     "push": ("push_checkpoint", "upload a checkpoint to the Hub as a repository that works without this package"),
     "convert": ("convert_original_checkpoint", "convert a state dict of the paper's authors into a checkpoint"),
+    "export": ("export_checkpoint", "export a checkpoint as ONNX graphs or PyTorch programs, quantised if wanted"),
 }
 
 

@@ -238,14 +238,20 @@ class StoredLinear(nn.Module):
             weight = (weight / scale).round().to(torch.int8)
         else:
             weight = weight.to(torch.bfloat16)
-        self.register_buffer("weight", weight)
+        self.register_buffer("stored", weight)
         self.register_buffer("scale", scale)
         self.bias = linear.bias
+        self.dtype = linear.weight.dtype
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The matrix, widened: (out, in)."""
+        widened = self.stored.to(self.dtype)
+        return widened if self.scale is None else widened * self.scale
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(..., in) -> (..., out)."""
-        weight = self.weight.to(inputs.dtype)
-        return nn.functional.linear(inputs, weight if self.scale is None else weight * self.scale, self.bias)
+        return nn.functional.linear(inputs, self.weight, self.bias)
 
 
 def store_in_fewer_bits(model: nn.Module, precision: str) -> None:

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         except SleepViTError as error:  # an empty folder
             failures.append(str(error))
     stem_of = distinct_names(find_recordings(found))  # each once
-    stager = load_quiet_stager(args.model) if stem_of else None
+    stager = load_quiet_stager(args.model, args.runtime) if stem_of else None
 
     summary = []
     try:
@@ -82,7 +82,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also write <stem>_report.html, the whole night on one page: EEG, explanations, epochs worth a review",
     )
-    return parser.parse_intermixed_args(argv)  # options may stand among the paths
+    parser.add_argument(
+        "--runtime",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="onnx stages with the graphs that sleepvit export wrote into the folder of --model (default: torch)",
+    )
+    args = parser.parse_intermixed_args(argv)  # options may stand among the paths
+    if args.report and args.runtime == "onnx":
+        parser.error("--report explains stages, which takes the model itself: leave --runtime onnx out")
+    return args
 
 
 def add_staging_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,18 +115,19 @@ def add_staging_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_quiet_stager(model: str | None) -> SleepStagingPipeline:
+def load_quiet_stager(model: str | None, runtime: str = "torch") -> SleepStagingPipeline:
     """Load the pipeline of a checkpoint without the messages of the library.
 
     Args:
         model: folder or Hub id; None stands for the embedded checkpoint.
+        runtime: see `load_stager`.
 
     Raises:
         CheckpointError: there is no such checkpoint.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
-    return load_stager(model)
+    return load_stager(model, runtime)
 
 
 def stage_recording(
