@@ -18,14 +18,13 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.export import Dim
-from transformers.utils import logging as transformers_logging
 
 from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.onnx_sleepvit import graph_names
-from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import folder_written_whole
 
 from .running import run_script
+from .stage_recordings import load_quiet_stager
 
 
 try:
@@ -48,9 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         SleepViTError: the checkpoint cannot be used, a library is missing, or the output cannot be written there.
     """
     args = parse_arguments(argv)
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
-    stager = load_stager(args.checkpoint)
+    stager = load_quiet_stager(args.checkpoint)
     with folder_written_whole(args.output) as partial:
         export(stager.model, stager.feature_extractor.epoch_seconds, partial, args.format, args.quantize)
         stager.model.config.save_pretrained(partial)
