@@ -80,7 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     table = args.output / f"{stem}_explained.csv"
     with written_whole(table) as partial:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    print(f"{stem}: {len(epochs)} epochs explained by {args.method.replace('_', ' ')}; see {pictures} and {table}")
+    n_epochs = f"{len(epochs)} epoch{'' if len(epochs) == 1 else 's'}"
+    print(f"{stem}: {n_epochs} explained by {args.method.replace('_', ' ')}; see {pictures} and {table}")
     return 0
 
 

@@ -23,7 +23,7 @@ USUAL_UV = (2, 64)
 """The median of |EEG| lies between 6 and 21 uV in those nights; a factor of three beyond is no matter of montage."""
 
 LOW_AGREEMENT = 0.75
-"""The expected agreement lies between 0.76 and 0.89 in those nights, each staged by a model that had not seen it."""
+"""Hardly any of those nights, each staged by a model that had not seen it, expects less."""
 
 LONG_WAKE_MIN = 60
 _MOST_STRETCHES = 6

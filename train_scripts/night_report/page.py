@@ -82,14 +82,14 @@ def page_values(stager: SleepStagingPipeline, recording: Recording, hypnogram: H
     order, agreement = expected_review(hypnogram.probabilities)
     explained = explained_epochs(stager, prepared, recording, hypnogram, order)
     picture, darkest, brightest = charts.spectrogram_picture(recording, hypnogram)
-    checkpoint = printable(str(stager.model.name_or_path))
+    checkpoint = Path(stager.model.name_or_path)
     return {
         "title": recording.id,
         "facts": facts_of(recording, hypnogram),
         "made": {
             "software": software_version(),
-            "checkpoint": Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint,
-            "checksum": weights_checksum(checkpoint),
+            "checkpoint": printable(checkpoint.name if checkpoint.is_dir() else str(checkpoint)),
+            "checksum": weights_checksum(stager),
             "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         },
         "channel": recording.channel_names[0],
@@ -194,16 +194,22 @@ def software_version() -> str:
         return "not installed"
 
 
-def weights_checksum(checkpoint: str) -> str | None:
+def weights_checksum(stager: SleepStagingPipeline) -> str | None:
     """Compute the first digits of what `sha256sum model.safetensors` prints.
 
     Args:
-        checkpoint: folder or Hub id.
+        stager: its model was loaded from a folder or from the Hub.
 
     Returns:
         eight hexadecimal digits; None where the weights lie in no such file.
     """
-    file = cached_file(checkpoint, "model.safetensors", _raise_exceptions_for_missing_entries=False)
+    model = stager.model
+    file = cached_file(
+        model.name_or_path,
+        "model.safetensors",
+        revision=getattr(model.config, "_commit_hash", None),  # known for what the Hub gave
+        _raise_exceptions_for_missing_entries=False,
+    )
     if file is None:
         return None
     with open(file, "rb") as weights:

@@ -1,18 +1,24 @@
 """The parts of the report: traces of the EEG, charts, and what a reader is warned of."""
 
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from modeling_sleepvit import Hypnogram, Recording, SleepViTFeatureExtractor
+from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
-from train_scripts.night_report.cautions import cautions_of, spectrum_deviation
+from train_scripts.night_report.cautions import LOW_AGREEMENT, USUAL_UV, cautions_of, spectrum_deviation
 from train_scripts.night_report.charts import hypnodensity_areas, hypnogram_steps, level_of, time_ticks
 from train_scripts.night_report.traces import MISSING, display_traces
 
 from ...conftest import eeg_like
+
+
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def sine(hz, amplitude_uv, rate, seconds):
@@ -125,11 +131,20 @@ def test_training_nights_are_usual_and_noise_is_not(extractor, shared_data):
     for path in paths:
         with np.load(path) as night:
             epochs = night["x"][:, None]
+        assert USUAL_UV[0] < np.median(np.abs(epochs)) < USUAL_UV[1]
         values = extractor(epochs, sampling_rate=100)["input_values"]
         deviation = spectrum_deviation(values, extractor)
         bands = np.array([deviation[:4], deviation[4:8], deviation[8:12], deviation[12:16], deviation[16:]])
         assert np.abs(bands.mean(axis=1)).max() < 0.4
     assert "beta (16 to 32 Hz) lies" in titles(ALL_STAGES * 4, extractor=extractor)["Unusual spectrum"]
+
+
+def test_nights_of_strangers_are_seldom_called_uncertain():
+    """The published predictions: 39 nights, each staged by a model that had not seen it."""
+    published = PROJECT / "benchmarks" / "results" / "sedf20-5s" / "default" / "predictions.parquet"
+    predictions = pd.read_parquet(published, columns=["recording", *PROBABILITY_COLUMNS])
+    confidence = predictions[list(PROBABILITY_COLUMNS)].max(axis=1).groupby(predictions["recording"]).mean()
+    assert (confidence < LOW_AGREEMENT).mean() < 0.1
 
 
 def test_the_deviation_is_that_of_the_power(extractor):
