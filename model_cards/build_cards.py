@@ -1,78 +1,156 @@
 """Fill cards, and the table of the README, from committed metrics files: no figure is typed by hand.
 
 python -m model_cards.build_cards
+python -m model_cards.build_cards --embed runs/sleepvit-sedf20-5s
 """
 
+import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pandas as pd
-from huggingface_hub import ModelCard, ModelCardData
-from jinja2 import Environment, StrictUndefined
 
 from dataset_builders.markdown_tables import markdown_table
-from modeling_sleepvit.embedded import DEFAULT_CHECKPOINT, embedded_checkpoint
+from dataset_builders.sleep_edf import CITATION
+from modeling_sleepvit.embedded import embedded_checkpoint
+from modeling_sleepvit.errors import CheckpointError
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
+from train_scripts.model_card import CARD_FILE, model_card, results_of
 from train_scripts.running import run_script
+from train_scripts.training_record import RECORD_FILE, read_record
 
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "benchmarks" / "results"
+METRICS_FILES = {
+    "metrics": "sedf20-5s/default/metrics.json",
+    "transfer": "transfer.json",
+    "speed": "staging_speed.json",
+}
+"""What the card of the embedded checkpoint shows, beside the record of its training; each has to be there."""
+
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "preprocessor_config.json", RECORD_FILE)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the card of the embedded checkpoint and the table in the README.
 
     Args:
-        argv: not used.
+        argv: see `--help`; None reads the command line.
+
+    Raises:
+        CheckpointError: the folder to embed lacks a file.
     """
-    metrics = json.loads((RESULTS / "sedf20-5s" / "default" / "metrics.json").read_text(encoding="utf-8"))
-    transfer = json.loads((RESULTS / "transfer.json").read_text(encoding="utf-8"))
-    card = checkpoint_card(DEFAULT_CHECKPOINT, metrics, transfer)
-    for path in (Path(embedded_checkpoint()) / "README.md", PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md"):
+    parser = argparse.ArgumentParser(prog="build_cards", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--embed", type=Path, metavar="DIR", help="first take the embedded checkpoint from the folder of its training"
+    )
+    args = parser.parse_args(argv)
+    folder = Path(embedded_checkpoint())
+    if args.embed is not None:
+        embed(args.embed, folder)
+    card = checkpoint_card(folder)
+    for path in (folder / CARD_FILE, PROJECT / "model_cards" / f"{folder.name}.md"):
         write_text(path, card)
-    readme = PROJECT / "README.md"
+    metrics = read_metrics(RESULTS)["metrics"]
     fill_in(
-        readme,
+        PROJECT / "README.md",
         "leave-one-subject-out",
         f"{figures_table(metrics)}\n\n{metrics['protocol']}\n\n{trust_sentences(metrics)}",
     )
 
 
-def checkpoint_card(name: str, metrics: dict, transfer: dict) -> str:
-    """Fill the card of an embedded checkpoint.
+def embed(training: Path, folder: Path) -> None:
+    """Copy what belongs to a checkpoint of the package: data and the record of its training, no code.
 
     Args:
-        name: of the checkpoint.
-        metrics: its metrics file.
-        transfer: what `benchmarks.transfer` measured.
+        training: folder of the training, as `run_leave_one_subject_out --final` leaves it.
+        folder: of the checkpoint in the package.
+
+    Raises:
+        CheckpointError: a file is missing; nothing was copied then.
+    """
+    if missing := [name for name in CHECKPOINT_FILES if not (training / name).is_file()]:
+        raise CheckpointError(f"{training}: expected a finished training, found no {', '.join(missing)} in it.")
+    for name in CHECKPOINT_FILES:
+        with written_whole(folder / name) as partial:
+            shutil.copyfile(training / name, partial)
+
+
+def read_metrics(results: Path) -> dict[str, dict]:
+    """Read the metrics files that a card is filled from.
+
+    Args:
+        results: the folder they are in.
+
+    Returns:
+        the content of each of `METRICS_FILES`.
+
+    Raises:
+        FileNotFoundError: one is missing.
+    """
+    return {name: json.loads((results / path).read_text(encoding="utf-8")) for name, path in METRICS_FILES.items()}
+
+
+def checkpoint_card(folder: Path, results: Path = RESULTS) -> str:
+    """Fill the card of a checkpoint of the package.
+
+    Args:
+        folder: of the checkpoint, with the record of its training.
+        results: folder of the metrics files.
 
     Returns:
         the card, Markdown with a YAML header.
+
+    Raises:
+        FileNotFoundError: a metrics file is missing.
+        CheckpointError: the record is missing, or is that of other weights.
     """
-    model = load_stager(embedded_checkpoint(name)).model
-    card_data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="other",
-        license="apache-2.0",
-        tags=["sleep-staging", "sleep", "eeg", "polysomnography"],
-        model_name=name,
+    stager, files = load_stager(folder), read_metrics(results)
+    record, metrics = read_record(folder), files["metrics"]
+    if record is None:
+        raise CheckpointError(f"{folder}: expected {RECORD_FILE}, the record of its training, found none.")
+    if unlike := unlike_record(stager.model.config.to_dict(), record["settings"]["model"]):
+        raise CheckpointError(
+            f"{folder}: {RECORD_FILE} is of a training with another {', '.join(unlike)} than config.json; take both "
+            "from one training with --embed."
+        )
+    eval_results = results_of(
+        metrics, "Sleep-EDF-20, first 5 s of each epoch", "leave-one-subject-out", metrics["intervals"]
     )
-    text = template("template.md").render(
-        card_data=card_data.to_yaml(),
-        name=name,
-        n_parameters=f"{model.num_parameters():,}",
-        sequence_length=model.config.sequence_length,
+    return model_card(
+        folder.name,
+        stager.model,
+        stager.feature_extractor,
+        record,
+        template=PROJECT / "model_cards" / "template.md",
+        metadata={"license": "apache-2.0", "eval_results": eval_results},
         table=figures_table(metrics),
         trust=trust_sentences(metrics),
-        metrics=metrics,
-        transfer=transfer,
-        temperature=model.config.temperature,
+        calibration_between=percent_between(metrics["intervals"]["calibration_error"]),
+        citation=CITATION,
+        **files,
     )
-    return str(ModelCard(text))
+
+
+def unlike_record(config: dict, settings: dict) -> list[str]:
+    """Name the settings of a training that the configuration of a checkpoint contradicts.
+
+    Args:
+        config: of the checkpoint.
+        settings: of the model, as the record of its training has them.
+
+    Returns:
+        the names.
+    """
+    unlike = [name for name, value in settings.items() if name != "epoch_config" and config[name] != value]
+    return unlike + (
+        unlike_record(config["epoch_config"], settings["epoch_config"]) if "epoch_config" in settings else []
+    )
 
 
 def figures_table(metrics: dict) -> str:
@@ -145,12 +223,6 @@ def fill_in(path: Path, name: str, figures: str) -> None:
 def figures_marks(name: str) -> tuple[str, str]:
     """Tell between which comments figures stand that nobody types."""
     return f"<!-- figures of {name}: begin, made by the package -->", f"<!-- figures of {name}: end -->"
-
-
-def template(name: str):
-    """Load a Jinja template of this folder; an undefined name in it is an error."""
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    return environment.from_string((PROJECT / "model_cards" / name).read_text(encoding="utf-8"))
 
 
 def write_text(path: Path, text: str) -> None:

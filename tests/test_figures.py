@@ -118,7 +118,7 @@ def test_the_cost_of_an_epoch_is_that_of_its_matrix_products():
 
 
 def test_the_cards_are_what_the_builder_makes(metrics):
-    card = checkpoint_card(DEFAULT_CHECKPOINT, metrics, json.loads((RESULTS / "transfer.json").read_text()))
+    card = checkpoint_card(Path(embedded_checkpoint()))
     assert (PROJECT / "model_cards" / f"{DEFAULT_CHECKPOINT}.md").read_text() == card
     assert (Path(embedded_checkpoint()) / "README.md").read_text() == card
     assert figures_table(metrics) in card

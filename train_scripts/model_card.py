@@ -1,6 +1,7 @@
 """Model cards: what a checkpoint is, what it learned from and how well it does; what is not known is left out."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -10,13 +11,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dataset_builders.markdown_tables import markdown_table
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.stages import STAGES
+from modeling_sleepvit.whole_files import written_whole
 
 from .training_settings import StagingModel
 
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
 CARD_FILE = "README.md"
-METRIC_NAMES = {"kappa": "Cohen's kappa", "macro_f1": "macro-F1", "accuracy": "accuracy"}
+METRIC_NAMES = {
+    "kappa": "Cohen's kappa",
+    "macro_f1": "macro-F1",
+    "accuracy": "accuracy",
+    **{f"f1_{stage}": f"F1 of {stage}" for stage in STAGES},
+}
 
 
 def model_card(
@@ -79,13 +86,19 @@ def model_card(
     )
 
 
+def write_card(folder: Path, name: str, model: StagingModel, feature_extractor, record: dict | None) -> None:
+    """Write the card of a checkpoint into its folder, whole or not at all; arguments as for `model_card`."""
+    with written_whole(folder / CARD_FILE) as partial:
+        partial.write_text(model_card(name, model, feature_extractor, record), encoding="utf-8")
+
+
 def results_of(
     metrics: dict, dataset: str, split: str, intervals: dict[str, list[float]] | None = None
 ) -> list[EvalResult]:
     """Give figures as the Hub lists them.
 
     Args:
-        metrics: `kappa`, `macro_f1` and `accuracy` among them.
+        metrics: figures by name; those of `METRIC_NAMES` among them are taken.
         dataset: its name.
         split: whose figures they are.
         intervals: of 95 % by figure, where they are known.
@@ -97,7 +110,7 @@ def results_of(
         EvalResult(
             task_type="audio-classification",
             task_name="Sleep staging",
-            dataset_type=dataset.lower(),
+            dataset_type=re.sub("[^a-z0-9]+", "-", dataset.lower()).strip("-"),
             dataset_name=dataset,
             dataset_split=split,
             metric_type=metric,
@@ -106,6 +119,7 @@ def results_of(
             metric_args={"interval_95": [round(end, 4) for end in intervals[metric]]} if intervals else None,
         )
         for metric, name in METRIC_NAMES.items()
+        if metric in metrics
     ]
 
 

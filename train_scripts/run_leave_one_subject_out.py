@@ -31,8 +31,10 @@ from modeling_sleepvit.whole_files import written_whole
 from . import run_sleep_staging
 from .calibration import fit_temperature, undo_class_weights
 from .evaluate_checkpoint import predict_night, write_metrics
+from .model_card import write_card
 from .running import run_script
 from .subject_metrics import figures_by_fold, figures_of_predictions
+from .training_record import read_record
 
 
 SETTLED_BY_FOLD = ("splits", "fold", "test_subjects", "validation_subjects", "output_dir", "seed")
@@ -238,11 +240,13 @@ def train_final(final: Path, output: Path, settings: dict, n_folds: int, seed: i
     with written_whole(path) as partial:
         partial.write_text(json.dumps({**settings, "output_dir": str(final), "seed": seed}, indent=2) + "\n")
     run_sleep_staging.main([str(path)])
-    model = load_stager(final).model
+    stager = load_stager(final)
+    model = stager.model
     undo_class_weights(model, CLASS_WEIGHTS_UNDONE)
     # temperatures are factors, whose mean is the geometric one
     model.config.temperature = np.exp(np.log(found).mean(axis=0)).round(4).tolist()
     model.save_pretrained(final)
+    write_card(final, final.name, model, stager.feature_extractor, read_record(final))
 
 
 def temperatures_of_folds(output: Path) -> dict[str, list[float] | None]:

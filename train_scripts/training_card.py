@@ -5,9 +5,7 @@ from pathlib import Path
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from modeling_sleepvit.whole_files import written_whole
-
-from .model_card import CARD_FILE, model_card
+from .model_card import write_card
 from .training_record import progress_of_training, write_record
 
 
@@ -53,10 +51,7 @@ class TrainingCard(TrainerCallback):
         progress = progress_of_training(state, self.is_over and args.load_best_model_at_end, output_dir)
         record = {**self.record, **progress}
         write_record(record, folder)
-        with written_whole(folder / CARD_FILE) as partial:
-            partial.write_text(
-                model_card(output_dir.resolve().name, model, feature_extractor, record), encoding="utf-8"
-            )
+        write_card(folder, output_dir.resolve().name, model, feature_extractor, record)
 
 
 class StagingTrainer(Trainer):

@@ -47,6 +47,7 @@ def record_of_training(settings: dict, classes: tuple[str, ...], nights: dict[st
         },
         "data": {
             **_origin(Path(settings["data_dir"])),
+            **_extent(nights["train"][0]),
             **{part: counts_of_nights(its, classes) for part, its in nights.items() if its},
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
@@ -145,6 +146,12 @@ def _origin(folder: Path) -> dict:
         "files": "data/*/*.parquet",
         "sha256": checksum_of_files(folder, "data/*/*.parquet"),
     }
+
+
+def _extent(night: NightRows) -> dict:
+    """How many seconds of each epoch are there, where rows of 1 s tell."""
+    shape = night.input_values.shape
+    return {"seconds_of_epoch": shape[-1]} if len(shape) == 4 else {}
 
 
 def _is_path(value: str | None) -> bool:

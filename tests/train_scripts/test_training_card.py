@@ -51,7 +51,7 @@ def test_each_checkpoint_has_the_figures_of_its_own_step(run):
     for folder, step in {**{run / f"checkpoint-{step}": step for step in steps}, run: best}.items():
         figures, card = figures_at(run, step), ModelCard.load(folder / "README.md")
         results = {result.metric_type: result for result in card.data.eval_results}
-        assert set(results) == {"kappa", "macro_f1", "accuracy"}
+        assert set(results) == {"kappa", "macro_f1", "accuracy", "f1_W", "f1_N3"}, "the nights hold W and N3 alone"
         for name, result in results.items():
             assert result.metric_value == pytest.approx(figures[f"eval_{name}"], abs=5e-5)
             assert result.dataset_split == "validation"
