@@ -112,7 +112,7 @@ def test_what_is_known_is_there(tiny_checkpoints, run):
     assert sections_of(card) == list(SECTIONS)
     for words in ("logarithms of the probabilities by 1.25", "emitted 12.3 g", "Licence: odc-by.", "Kemp et al."):
         assert words in card
-    assert "Nights. Trim rule: 30min. No subject" in card
+    assert "Nights. Trim rule: 30min. **It holds only 5 s of\neach epoch.** No subject" in card
     assert ModelCard(card).data.co2_eq_emissions == {"emissions": 12.3456, "source": "CodeCarbon"}
 
 
