@@ -37,6 +37,8 @@ class RowAugmentation:
             amplifier, or a low sampling rate.
         high_pass: probability of a high-pass filter of first order with a random edge (0.2 to 1.2 Hz).
         noise_floor: probability of white noise of random power: a noisier amplifier.
+        band_dropout: probability that a run of neighbouring rows, a quarter of all, is 0 for a whole sequence: no
+            stage should hang by one rhythm alone.
         feature_extractor: the one that made the rows, with anchored scaling.
 
     Raises:
@@ -51,6 +53,7 @@ class RowAugmentation:
     low_pass: float = 0.0
     high_pass: float = 0.0
     noise_floor: float = 0.0
+    band_dropout: float = 0.0
     feature_extractor: SleepViTFeatureExtractor | None = None
 
     def __post_init__(self):
@@ -82,6 +85,12 @@ class RowAugmentation:
         ):
             if spread:
                 changed = changed + spread * torch.randn(shape)
+        if self.band_dropout and torch.rand(()) < self.band_dropout:
+            width = max(1, rows // 4)
+            first = int(torch.randint(rows - width + 1, ()))
+            is_kept = torch.ones(rows, 1)
+            is_kept[first : first + width] = 0
+            changed = changed * is_kept
         return changed
 
     def change_signal(self, input_values: torch.Tensor, night: NightRows) -> torch.Tensor:

@@ -42,6 +42,20 @@ def test_the_spread_is_what_was_asked_for():
     assert difference.std().item() == pytest.approx(0.25, rel=0.03)
 
 
+def test_dropped_bands_are_neighbouring_rows_of_a_whole_sequence():
+    torch.manual_seed(0)
+    augment = RowAugmentation(band_dropout=0.5)
+    dropped = [(augment(ROWS, NIGHT) == 0) for _ in range(200)]
+    firsts = [int(is_zero[0, 0, :, 0].nonzero()[0]) for is_zero in dropped if is_zero.any()]
+    assert 70 < len(firsts) < 130
+    assert set(firsts) == set(range(16))
+    for is_zero in dropped:
+        if is_zero.any():
+            first = int(is_zero[0, 0, :, 0].nonzero()[0])
+            assert is_zero[:, :, first : first + 5].all()
+            assert is_zero.sum() == 5 * 6 * 2 * 5
+
+
 def test_a_single_epoch_is_changed_too():
     augment = RowAugmentation(value_noise=0.1, epoch_offset=0.1, row_offset=0.1, gain=0.1)
     assert augment(ROWS[0], NIGHT).shape == ROWS[0].shape
