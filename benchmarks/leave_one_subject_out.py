@@ -61,34 +61,36 @@ def rebuild(folder: Path) -> dict:
         "left_out": list(CHOOSING_SUBJECTS),
         **staging_metrics(labels[is_new], probabilities[is_new].to_numpy().argmax(axis=1)),
     }
-    metrics["model"] = size_of_model(folder.name)
+    metrics["model"] = size_of_model(json.loads((CONFIGS / f"{folder.name}.json").read_text(encoding="utf-8")))
     write_metrics(metrics, path)
     return metrics
 
 
-def size_of_model(name: str) -> dict[str, float]:
+def size_of_model(settings: dict) -> dict[str, float]:
     """Count what a configuration costs.
 
     Args:
-        name: of its file of settings in `train_scripts/configs/sedf20-5s`.
+        settings: of its training, as in `train_scripts/configs`.
 
     Returns:
         `n_parameters`, `n_mflops_per_epoch` of a forward pass over 5 s of each epoch, a multiplication and an addition
         counted as two, and `sequence_length`.
     """
-    settings = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
     fields = {field.name for field in dataclasses.fields(ModelArguments)}
     model = make_model(ModelArguments(**{key: value for key, value in settings.items() if key in fields})).eval()
     config = getattr(model.config, "epoch_config", model.config)
     model.set_attn_implementation("eager")  # whose matrix products are counted
-    epoch = torch.zeros(1, config.num_channels, config.num_rows, config.num_frames)
+    epoch = {"input_values": torch.zeros(1, config.num_channels, config.num_rows, config.num_frames)}
+    if config.num_eog_channels:
+        epoch["eog_values"] = torch.zeros(1, config.num_eog_channels, config.num_eog_rows, config.num_frames)
     length = getattr(model.config, "sequence_length", 1)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        if length == 1:
-            model(epoch)
+    # without its own kernel for them, PyTorch reads LSTMs step by step in matrix products, which are counted
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+        if not hasattr(model.config, "epoch_config"):
+            model(**epoch)
         else:
             # every epoch is encoded once, however many sequences it is part of: see night_staging
-            embedding = model.sleepvit.encode_epochs(epoch[None])
+            embedding = model.sleepvit.encode_epochs(**{name: values[None] for name, values in epoch.items()})
     n_flops = counter.get_total_flops()
     if length > 1:
         with FlopCounterMode(display=False) as counter, torch.no_grad():

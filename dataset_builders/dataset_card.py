@@ -6,6 +6,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from modeling_sleepvit.feature_extraction_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 
@@ -87,9 +88,10 @@ def write_card(
         protocol=f"{type(builder).__name__} {config.name}, version {builder.VERSION}",
         trim=config.trim_rule,
         channels=_channels(builder),
-        rows=f"{len(extractor.row_widths_hz)}, up to {extractor.row_edges_hz[-1]} Hz, {extractor.power_scale} power",
+        rows=_rows(extractor),
         scaling=f"{extractor.scaling}, recording by recording",
         shape=shape,
+        eog_shape=builder.eog_shape(),
         epoch_seconds=extractor.epoch_seconds,
         covered_seconds=shape[-1],
         n_recordings=len(recordings),
@@ -115,6 +117,12 @@ def _channels(builder: NightsBuilder) -> str:
     if "channels" in builder.SETTLED_BY_SOURCE:
         return "those of the source files"
     return ", ".join(builder.config.channels or ["the best EEG channel of each recording"])
+
+
+def _rows(extractor: SleepViTFeatureExtractor) -> str:
+    if extractor.representation == "waveform":
+        return f"{extractor.num_rows}, the samples of each second at {extractor.waveform_rate} Hz"
+    return f"{extractor.num_rows}, up to {extractor.row_edges_hz[-1]} Hz, {extractor.power_scale} power"
 
 
 def _name(builder: NightsBuilder) -> str:

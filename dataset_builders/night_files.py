@@ -57,19 +57,21 @@ class FailedNight:
     reason: str
 
 
-def row_features(shape: Sequence[int]) -> Features:
+def row_features(shape: Sequence[int], eog_shape: Sequence[int] | None = None) -> Features:
     """Describe the columns of a dataset of nights.
 
     Args:
         shape: (channels, rows, frames) of the `input_values` of one epoch.
+        eog_shape: (EOG channels, EOG rows, frames) of its `eog_values`; None without EOG.
 
     Returns:
-        the features: `input_values`, `label` (-1 where not scored), `scored`, `subject`, `recording`, `epoch` and
-        `onset_s` (both counted from the start of the recording).
+        the features: `input_values`, with EOG `eog_values`, `label` (-1 where not scored), `scored`, `subject`,
+        `recording`, `epoch` and `onset_s` (both counted from the start of the recording).
     """
     return Features(
         {
             "input_values": Array3D(tuple(shape), "float32"),
+            **({} if eog_shape is None else {"eog_values": Array3D(tuple(eog_shape), "float32")}),
             "label": ClassLabel(names=list(STAGES)),
             "scored": Value("bool"),
             "subject": Value("string"),
@@ -89,13 +91,16 @@ def table_of_night(rows: NightRows) -> pa.Table:
     Returns:
         one row per epoch with the columns of `row_features`.
     """
-    features = row_features(rows.input_values.shape[1:])
+    features = row_features(*(values.shape[1:] for values in rows.inputs.values()))
     schema = features.arrow_schema
     scored = rows.labels != IGNORED_ID
     columns = {
-        "input_values": pa.ExtensionArray.from_storage(
-            schema.field("input_values").type, numpy_to_pyarrow_listarray(np.ascontiguousarray(rows.input_values))
-        ),
+        **{
+            name: pa.ExtensionArray.from_storage(
+                schema.field(name).type, numpy_to_pyarrow_listarray(np.ascontiguousarray(values))
+            )
+            for name, values in rows.inputs.items()
+        },
         "label": pa.array(np.where(scored, rows.labels, UNSCORED_LABEL)),
         "scored": pa.array(scored),
         "subject": pa.array([rows.subject] * len(rows)),

@@ -36,6 +36,7 @@ class NightRows:
         first_onset_s: begin of the first row in s after the first sample of the recording.
         epoch_seconds: s from the onset of an epoch to that of the next.
         notes: sentences about what was dropped or guessed.
+        eog_values: (epochs, EOG channels, EOG rows, frames) float32, like `input_values`; None without EOG.
     """
 
     subject: str
@@ -46,9 +47,16 @@ class NightRows:
     first_onset_s: float = 0.0
     epoch_seconds: float = EPOCH_SECONDS
     notes: tuple[str, ...] = ()
+    eog_values: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """What a model reads of this night, by the name of its argument."""
+        eog = {} if self.eog_values is None else {"eog_values": self.eog_values}
+        return {"input_values": self.input_values, **eog}
 
     @property
     def epochs(self) -> np.ndarray:
@@ -76,6 +84,7 @@ def rows_of_night(
     subject: str,
     trim: str = "30min",
     lights: Lights | None = None,
+    eog: Recording | None = None,
 ) -> NightRows:
     """Lay a scoring over its recording and prepare the epochs that are kept.
 
@@ -93,6 +102,7 @@ def rows_of_night(
             sleep, as the Sleep-EDF protocols do; "lights" keeps the epochs from lights off to lights on, or to the
             last epoch of sleep where lights on is not known.
         lights: clock times for the rule "lights".
+        eog: the EOG of the same recording, where the feature extractor asks for it.
 
     Returns:
         the rows.
@@ -113,25 +123,35 @@ def rows_of_night(
     kept = trimmed_epochs(hypnogram.stages[inside], trim, lights, start, hypnogram.epoch_seconds, name)
     kept = slice(inside.start + kept.start, inside.start + kept.stop)
     first_onset_s = offset_s + kept.start * hypnogram.epoch_seconds
-    first_sample = round(first_onset_s * recording.sampling_rate)
     duration_s = (kept.stop - kept.start) * hypnogram.epoch_seconds
-    # one second more where there is one, so that resampling an uneven rate does not cost the last epoch
-    last_sample = first_sample + int(np.ceil((duration_s + 1) * recording.sampling_rate))
+
+    def kept_part(signals: np.ndarray, sampling_rate: float) -> np.ndarray:
+        first_sample = round(first_onset_s * sampling_rate)
+        # one second more where there is one, so that resampling an uneven rate does not cost the last epoch
+        return signals[:, first_sample : first_sample + int(np.ceil((duration_s + 1) * sampling_rate))]
+
+    second_input = {}
+    if eog is not None:
+        second_input = {
+            "eog_waveform": kept_part(eog.signals, eog.sampling_rate), "eog_sampling_rate": eog.sampling_rate
+        }  # fmt: skip
     try:
-        features = feature_extractor(recording.signals[:, first_sample:last_sample], recording.sampling_rate)
+        features = feature_extractor(
+            kept_part(recording.signals, recording.sampling_rate), recording.sampling_rate, **second_input
+        )
     except ValueError as error:
         raise DatasetError(f"{name}: {error}.") from error
     return checked_rows(
         NightRows(
             subject=subject,
             recording=recording.id,
-            input_values=features["input_values"][: kept.stop - kept.start],
+            **{key: values[: kept.stop - kept.start] for key, values in features.items()},
             labels=ids_from_stages(hypnogram.stages[kept]),
             # counted from the start of the recording, also where the scoring begins later
             first_epoch=round(first_onset_s // hypnogram.epoch_seconds),
             first_onset_s=first_onset_s,
             epoch_seconds=hypnogram.epoch_seconds,
-            notes=(*recording.notes, *hypnogram.notes, *notes),
+            notes=(*recording.notes, *(() if eog is None else eog.notes), *hypnogram.notes, *notes),
         ),
         name,
     )
@@ -202,12 +222,13 @@ def checked_rows(rows: NightRows, name: str | Path) -> NightRows:
     Raises:
         DatasetError: shape, type, labels or values are not what `NightRows` promises.
     """
-    values, labels = rows.input_values, rows.labels
-    if values.ndim != 4 or values.dtype != np.float32 or len(values) != len(labels) or not len(labels):
-        raise DatasetError(
-            f"{name}: expected float32 rows of shape (epochs, channels, rows, frames) and a label for each epoch, "
-            f"found {values.dtype} {values.shape} and {len(labels)} labels."
-        )
+    labels = rows.labels
+    for values in rows.inputs.values():
+        if values.ndim != 4 or values.dtype != np.float32 or len(values) != len(labels) or not len(labels):
+            raise DatasetError(
+                f"{name}: expected float32 rows of shape (epochs, channels, rows, frames) and a label for each epoch, "
+                f"found {values.dtype} {values.shape} and {len(labels)} labels."
+            )
     wrong = (labels != IGNORED_ID) & ((labels < 0) | (labels >= len(STAGES)))
     if wrong.any():
         epoch = int(np.flatnonzero(wrong)[0])
@@ -215,9 +236,10 @@ def checked_rows(rows: NightRows, name: str | Path) -> NightRows:
             f"{name}: epoch {epoch} has the label {int(labels[epoch])}, expected 0 to {len(STAGES) - 1} for "
             f"{', '.join(STAGES)}, or {IGNORED_ID}."
         )
-    if not np.isfinite(values).all():
-        epoch = int(np.flatnonzero(~np.isfinite(values).all(axis=(1, 2, 3)))[0])
-        raise DatasetError(f"{name}: epoch {epoch} has rows that are not finite; leave this recording out.")
+    for values in rows.inputs.values():
+        if not np.isfinite(values).all():
+            epoch = int(np.flatnonzero(~np.isfinite(values).all(axis=(1, 2, 3)))[0])
+            raise DatasetError(f"{name}: epoch {epoch} has rows that are not finite; leave this recording out.")
     return rows
 
 

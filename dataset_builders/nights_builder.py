@@ -30,6 +30,7 @@ class NightsConfig(datasets.BuilderConfig):
         folder: where the recordings and scorings lie.
         trim: rule of `night_rows.TRIM_RULES`.
         channels: names of the channels, None for the best EEG channel of each recording.
+        eog_channels: names of the EOG channels, where the feature extractor asks for EOG; None goes by their labels.
         feature_extractor: settings of `SleepViTFeatureExtractor`; None takes those of the embedded checkpoint.
         numbers: what bare numbers in scorings mean ("rk" or "aasm"), where they can mean two things.
         subjects: prepare these subjects alone.
@@ -41,6 +42,7 @@ class NightsConfig(datasets.BuilderConfig):
     folder: str = ""
     trim: str = "30min"
     channels: list[str] | None = None
+    eog_channels: list[str] | None = None
     feature_extractor: dict | None = None
     numbers: str | None = None
     subjects: list[str] | None = None
@@ -126,6 +128,7 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
             feature_extractor=SleepViTFeatureExtractor(**config.feature_extractor),
             trim=config.trim,
             channels=None if config.channels is None else tuple(config.channels),
+            eog_channels=None if config.eog_channels is None else tuple(config.eog_channels),
             numbers=config.numbers,
         )
 
@@ -169,7 +172,14 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         """Tell the shape of the `input_values` of one epoch: (channels, rows, frames)."""
         extractor = self.settings.feature_extractor
         n_channels = 1 if self.config.channels is None else len(self.config.channels)
-        return n_channels, len(extractor.row_widths_hz), extractor.epoch_seconds
+        return n_channels, extractor.num_rows, extractor.epoch_seconds
+
+    def eog_shape(self) -> tuple[int, int, int] | None:
+        """Tell the shape of the `eog_values` of one epoch: (EOG channels, EOG rows, frames); None without EOG."""
+        extractor = self.settings.feature_extractor
+        if not extractor.num_eog_channels:
+            return None
+        return extractor.num_eog_channels, extractor.num_eog_rows, self.epoch_shape()[2]
 
     def nights(self) -> list[Night]:
         """List the nights to prepare: those of `find_nights` that `subjects` and `exclude` leave, sorted by name.
@@ -255,7 +265,7 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description=self.config.description,
-            features=row_features(self.epoch_shape()),
+            features=row_features(self.epoch_shape(), self.eog_shape()),
             citation=self.config.citation,
             license=self.config.licence,
         )

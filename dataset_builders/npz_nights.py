@@ -25,7 +25,8 @@ class NpzNight:
 
     Args:
         path: holds `x` (epochs, samples) or (epochs, samples, channels) in uV, `y` (epochs,) stage ids 0..4 or
-            negative, and `fs` in Hz.
+            negative, and `fs` in Hz; for a feature extractor that asks for EOG also `eog`, shaped like `x`, at the
+            same rate.
         subject: the person.
         sampling_rate: Hz, for a file without `fs`.
     """
@@ -57,17 +58,18 @@ class NpzNight:
             DatasetError: the file does not hold what is described above.
         """
         epochs, labels, sampling_rate = self.load()
+        eog = self.load_eog() if settings.feature_extractor.num_eog_channels else None
         try:
-            features = settings.feature_extractor(epochs.swapaxes(1, 2), sampling_rate=sampling_rate)
+            features = settings.feature_extractor(epochs.swapaxes(1, 2), sampling_rate, eog_waveform=eog)
         except ValueError as error:
             raise DatasetError(f"{self.path}: {error}.") from error
         return checked_rows(
             NightRows(
                 subject=self.subject,
                 recording=self.recording,
-                input_values=features["input_values"],
                 labels=labels,
                 epoch_seconds=settings.feature_extractor.epoch_seconds,
+                **features,
             ),
             self.path,
         )
@@ -76,6 +78,21 @@ class NpzNight:
         """Tell how many channels and how many whole seconds an epoch of this file has."""
         epochs, _, sampling_rate = self.load()
         return epochs.shape[2], int(epochs.shape[1] / (sampling_rate or np.inf))
+
+    def load_eog(self) -> np.ndarray:
+        """Read the EOG, (epochs, channels, samples) in uV.
+
+        Raises:
+            DatasetError: the file holds none.
+        """
+        with np.load(self.path) as night:
+            if "eog" not in night:
+                raise DatasetError(
+                    f"{self.path}: expected eog beside x and y, found {', '.join(night)}; take a feature extractor "
+                    "without EOG."
+                )
+            eog = night["eog"]
+        return (eog[:, :, None] if eog.ndim == 2 else eog).swapaxes(1, 2)
 
     def load(self) -> tuple[np.ndarray, np.ndarray, float | None]:
         """Read what the file holds and check it.
@@ -199,7 +216,7 @@ class NpzNights(NightsBuilder):
     """Builder of folders of npz nights: `NpzNights(folder="data/eeg_fpz_cz").download_and_prepare()`."""
 
     BUILDER_CONFIG_CLASS = NpzNightsConfig
-    SETTLED_BY_SOURCE = frozenset({"trim", "channels", "numbers"})
+    SETTLED_BY_SOURCE = frozenset({"trim", "channels", "eog_channels", "numbers"})
     BUILDER_CONFIGS = [
         NpzNightsConfig(
             name="npz",
@@ -221,7 +238,7 @@ class NpzNights(NightsBuilder):
             except DatasetError as error:
                 first_error = first_error or error
             else:
-                return n_channels, len(self.settings.feature_extractor.row_widths_hz), seconds
+                return n_channels, self.settings.feature_extractor.num_rows, seconds
         raise first_error
 
 

@@ -17,10 +17,10 @@ from .night_rows import NightRows
 
 @dataclass(frozen=True)
 class StoredRows:
-    """The `input_values` of one night, read from the dataset slice by slice.
+    """The `input_values` or `eog_values` of one night, read from the dataset slice by slice.
 
     Args:
-        dataset: the rows of all nights, in numpy format.
+        dataset: the rows of all nights, in numpy format; it has one column.
         first: position of the night's first row.
         n_epochs: number of its rows.
     """
@@ -32,7 +32,12 @@ class StoredRows:
     @property
     def shape(self) -> tuple[int, ...]:
         """(epochs, channels, rows, frames)."""
-        return (self.n_epochs, *self.dataset.features["input_values"].shape)
+        return (self.n_epochs, *self.dataset.features[self.column].shape)
+
+    @property
+    def column(self) -> str:
+        """Name of the column."""
+        return self.dataset.column_names[0]
 
     def __len__(self) -> int:
         return self.n_epochs
@@ -45,9 +50,9 @@ class StoredRows:
             last = max(first, last)
             if first == last:
                 return np.empty((0, *self.shape[1:]), dtype=np.float32)
-            values = self.dataset[self.first + first : self.first + last]["input_values"]
+            values = self.dataset[self.first + first : self.first + last][self.column]
         else:
-            values = self.dataset[self.first + range(self.n_epochs)[epochs]]["input_values"]
+            values = self.dataset[self.first + range(self.n_epochs)[epochs]][self.column]
         return np.array(values, dtype=np.float32)  # a copy: what Arrow maps cannot be written to
 
 
@@ -83,7 +88,11 @@ def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
         dataset = dataset.select(order)
         index = {name: np.asarray(column)[order] for name, column in index.items()}
         recording, epoch = recording[order], epoch[order]
-    stored = dataset.select_columns("input_values").with_format("numpy")
+    stored = {
+        name: dataset.select_columns(name).with_format("numpy")
+        for name in ("input_values", "eog_values")
+        if name in dataset.column_names
+    }
     labels = np.where(index["scored"], index["label"], IGNORED_ID).astype(np.int64)
 
     same_night = recording[1:] == recording[:-1]
@@ -97,7 +106,7 @@ def nights_of_dataset(dataset: Dataset) -> list[NightRows]:
         NightRows(
             subject=str(index["subject"][first]),
             recording=str(recording[first]),
-            input_values=StoredRows(stored, int(first), int(last - first)),
+            **{name: StoredRows(column, int(first), int(last - first)) for name, column in stored.items()},
             labels=labels[first:last],
             first_epoch=int(epoch[first]),
             first_onset_s=float(index["onset_s"][first]),

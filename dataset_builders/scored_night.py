@@ -20,12 +20,14 @@ class NightSettings:
         feature_extractor: makes the rows.
         trim: rule of `night_rows.TRIM_RULES`.
         channels: names of the channels; None takes the best EEG channel of each recording.
+        eog_channels: names of the EOG channels, where the feature extractor asks for EOG; None goes by their labels.
         numbers: what bare numbers in scorings mean, see `read_scoring`.
     """
 
     feature_extractor: SleepViTFeatureExtractor
     trim: str = "30min"
     channels: tuple[str, ...] | None = None
+    eog_channels: tuple[str, ...] | None = None
     numbers: str | None = None
 
 
@@ -80,9 +82,11 @@ class ScoredNight:
             self.scoring, numbers=settings.numbers, epoch_seconds=settings.feature_extractor.epoch_seconds
         )
         recording = replace(read_recording(self.signal, settings.channels), id=self.recording)
+        n_eog = settings.feature_extractor.num_eog_channels
+        eog = read_recording(self.signal, settings.eog_channels, n_eog) if n_eog else None
         try:
             return rows_of_night(
-                recording, hypnogram, settings.feature_extractor, self.subject, settings.trim, self.lights
+                recording, hypnogram, settings.feature_extractor, self.subject, settings.trim, self.lights, eog
             )
         except SleepViTError as error:
             # both files may be at fault

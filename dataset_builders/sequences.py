@@ -61,7 +61,10 @@ class EpochSequences(Dataset):
         return len(self.windows)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return `input_values` (L, channels, rows, frames), `attention_mask` (L,) and `labels` (L,)."""
+        """Return `input_values` (L, channels, rows, frames), `attention_mask` (L,) and `labels` (L,).
+
+        With EOG also `eog_values` (L, EOG channels, EOG rows, frames).
+        """
         night_index, start = self.windows[index]
         night = self.nights[night_index]
         if self.random_shift:
@@ -69,11 +72,10 @@ class EpochSequences(Dataset):
             start = min(max(start + shift, 0), max(len(night) - self.sequence_length, 0))
         epochs = slice(start, start + self.sequence_length)
         labels = night.labels[epochs]
-        input_values = _transformed(night, epochs, self.transform)
         attention_mask = torch.ones(len(labels), dtype=torch.long)
         missing = self.sequence_length - len(labels)
         return {
-            "input_values": functional.pad(input_values, (0, 0, 0, 0, 0, 0, 0, missing)),
+            **_padded(_inputs(night, epochs, self.transform), 0, missing),
             "attention_mask": functional.pad(attention_mask, (0, missing)),
             "labels": functional.pad(torch.from_numpy(labels), (0, missing), value=IGNORED_ID),
         }
@@ -97,16 +99,16 @@ class CenterSequences(Dataset):
         return len(self.epochs)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return `input_values` (L, channels, rows, frames), `attention_mask` (L,) and `labels` ()."""
+        """Return what `EpochSequences` does, with one label ()."""
         night, center = self.epochs.locate(index)
         first = center - self.sequence_length // 2
         before = max(0, -first)
         after = max(0, first + self.sequence_length - len(night))
         inside = slice(first + before, first + self.sequence_length - after)
-        input_values = _transformed(night, inside, self.transform)
+        n_inside = self.sequence_length - before - after
         return {
-            "input_values": functional.pad(input_values, (0, 0) * 3 + (before, after)),
-            "attention_mask": functional.pad(torch.ones(len(input_values), dtype=torch.long), (before, after)),
+            **_padded(_inputs(night, inside, self.transform), before, after),
+            "attention_mask": functional.pad(torch.ones(n_inside, dtype=torch.long), (before, after)),
             "labels": torch.tensor(night.labels[center]),
         }
 
@@ -130,12 +132,9 @@ class SingleEpochs(Dataset):
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return `input_values` (channels, rows, frames) and `labels` ()."""
+        """Return `input_values` (channels, rows, frames), with EOG also `eog_values`, and `labels` ()."""
         night, epoch = self.locate(index)
-        return {
-            "input_values": _transformed(night, epoch, self.transform),
-            "labels": torch.tensor(night.labels[epoch]),
-        }
+        return {**_inputs(night, epoch, self.transform), "labels": torch.tensor(night.labels[epoch])}
 
     def locate(self, index: int) -> tuple[NightRows, int]:
         """Find the night an example comes from and its epoch there."""
@@ -144,6 +143,12 @@ class SingleEpochs(Dataset):
         return night, index - int(self.ends[night_index]) + len(night)
 
 
-def _transformed(night: NightRows, epochs: slice | int, transform: Transform | None) -> torch.Tensor:
-    input_values = torch.from_numpy(night.input_values[epochs])
-    return input_values if transform is None else transform(input_values, night)
+def _inputs(night: NightRows, epochs: slice | int, transform: Transform | None) -> dict[str, torch.Tensor]:
+    inputs = {name: torch.from_numpy(values[epochs]) for name, values in night.inputs.items()}
+    if transform is not None:
+        inputs["input_values"] = transform(inputs["input_values"], night)
+    return inputs
+
+
+def _padded(inputs: dict[str, torch.Tensor], before: int, after: int) -> dict[str, torch.Tensor]:
+    return {name: functional.pad(values, (0, 0) * 3 + (before, after)) for name, values in inputs.items()}

@@ -28,6 +28,10 @@ _ELECTRODE = r"(?:FP|AF|FC|FT|CP|TP|PO|[FCTPOAMI])(?:Z|\d{1,2})"
 _EEG_LABEL = re.compile(rf"({_ELECTRODE})(?:[-/:_ ]+(?:{_COMMON_REFERENCE})|[-/:_ ]*({_ELECTRODE}))?")
 _NOT_EEG_WORDS = ("EOG", "EMG", "ECG", "EKG", "IMP", "LOC", "ROC", "CHIN", "TRIG", "STATUS")
 
+_LEFT_EYE = r"E1|LOC|L|LEFT|1"
+_RIGHT_EYE = r"E2|ROC|R|RIGHT|2"
+_LOWEST_EOG_RATE_HZ = 50
+
 _UV_PER_UNIT = {"nv": 1e-3, "uv": 1.0, "µv": 1.0, "μv": 1.0, "microv": 1.0, "mv": 1e3, "v": 1e6, "volt": 1e6}
 _MAX_NAMES_LISTED = 30
 _LOWEST_EEG_RATE_HZ = 64
@@ -90,22 +94,54 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def choose_channels(channels: Sequence[Channel], names: str | Sequence[str] | None, where: str) -> list[Source]:
+def eye_of(label: str) -> str | None:
+    """Tell which eye an EOG channel stands at.
+
+    "E1-M2", "EOG(L)", "LOC-A2" and "EOG left" are "left", "EOG horizontal" is "both".
+
+    Args:
+        label: label of a channel, in any case.
+
+    Returns:
+        "left", "right", "both" for a label that says EOG alone, None where it says nothing of an eye.
+    """
+    letters = re.sub(r"[^A-Z0-9]", "", label.upper())
+    place = letters.replace("EOG", "")
+    says_eog = place != letters
+    for eye, names in (("left", _LEFT_EYE), ("right", _RIGHT_EYE)):
+        match = re.fullmatch(rf"({names})(?:[AM][12]|REF)?", place)
+        if match and (says_eog or match[1] in ("E1", "E2", "LOC", "ROC")):
+            return eye
+    return "both" if says_eog else None
+
+
+def choose_channels(
+    channels: Sequence[Channel], names: str | Sequence[str] | None, where: str, n_eog: int = 0
+) -> list[Source]:
     """Decide which channels to read.
 
     Args:
         channels: what the recording holds.
-        names: one name, several, or None for the best EEG channel.
+        names: one name, several, or None for the best EEG channel, or for the best EOG channels.
         where: the recording's name in messages.
+        n_eog: how many EOG channels are wanted; 0 stands for EEG.
 
     Returns:
         One source per wanted channel, all of one sampling rate.
 
     Raises:
-        ChannelError: a name fits no channel, nothing is EEG by its label, or the rates differ.
+        ChannelError: a name fits no channel, nothing is EEG or EOG by its label, the rates differ, or another number
+            of EOG channels is named than wanted.
     """
     names = [names] if isinstance(names, str) else names
-    sources = [_preferred(channels, where)] if names is None else [_named(channels, name, where) for name in names]
+    if names is not None:
+        sources = [_named(channels, name, where) for name in names]
+    else:
+        sources = _preferred_eog(channels, n_eog, where) if n_eog else [_preferred(channels, where)]
+    if n_eog and len(sources) != n_eog:
+        raise ChannelError(
+            f"{where}: the model reads {n_eog} EOG channels, found {len(sources)} names; name {n_eog} of its channels."
+        )
     if not sources:
         raise ChannelError(
             f"{where}: no channel was asked for; name at least one, or leave the choice to the package."
@@ -191,6 +227,25 @@ def _first_preferred(channels: Sequence[Channel], where: str) -> Source:
     _, index = ranked[0]
     label = channels[index].label
     return Source(label, index, notes=(f'No channel was named: "{label}" was read, the first with an EEG label.',))
+
+
+def _preferred_eog(channels: Sequence[Channel], n_eog: int, where: str) -> list[Source]:
+    """Choose EOG channels: both eyes for two, else what sees both first; each in the order of the file."""
+    indices_of_eye = {"left": [], "right": [], "both": []}
+    for index, channel in enumerate(channels):
+        eye = eye_of(channel.label)
+        if eye and channel.can_be_voltage and channel.sampling_rate >= _LOWEST_EOG_RATE_HZ:
+            indices_of_eye[eye].append(index)
+    left, right, both = indices_of_eye.values()
+    chosen = [left[0], right[0]] if n_eog == 2 and left and right else [*both, *left, *right][:n_eog]
+    if len(chosen) < n_eog:
+        raise ChannelError(
+            f"{where}: expected {n_eog} channels that are EOG by their labels, found {len(chosen)}: name those to "
+            f"read, {n_eog} of {listed([channel.label for channel in channels])}."
+        )
+    labels = [channels[index].label for index in chosen]
+    note = f"No EOG channel was named: {', '.join(labels)} {'was' if n_eog == 1 else 'were'} read."
+    return [Source(label, index, notes=(note,) if index == chosen[0] else ()) for label, index in zip(labels, chosen)]
 
 
 def _eeg_rank(channel: Channel) -> int | None:

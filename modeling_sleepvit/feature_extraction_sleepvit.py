@@ -1,15 +1,27 @@
-"""Feature extractor of SleepViT: waveform in uV -> spectrogram of 1 s windows -> frequency cut -> normalised rows."""
+"""Feature extractor of SleepViT: waveform in uV -> spectrogram of 1 s windows -> frequency cut -> normalised rows.
+
+The EOG, where a model reads it, goes the same way in rows of 1 Hz; for the raw-EEG model the waveform stays one.
+"""
 
 import copy
 from collections.abc import Iterable
-from fractions import Fraction
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
-from scipy import signal
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 from transformers.utils import TensorType
+
+from .spectral_rows import (
+    frequency_cut,
+    one_hertz_power,
+    recording_level,
+    resampled,
+    robust_scale,
+    robust_statistics,
+    row_extremes,
+    with_rows_beyond,
+)
 
 
 LOWEST_SAMPLING_RATE = 64.0
@@ -21,18 +33,11 @@ LOWEST_ANCHORED_RATE = 50.0
 LEVEL_HZ = (1, 16)
 """Hz; the level of a recording is taken where every laboratory records: above the high-pass, below the low-pass."""
 
-EXTREMES = (10, 90)
-"""Percentiles midway between which the centre of a row lies for anchored scaling. A night of much wake and one of
-little both hold wake and deep sleep, so that this centre moves less with their shares than a median does."""
-
 NOT_RECORDED = 0.8
 """Decades of power below the training nights from which a row counts as filtered away."""
 
 POWER_FLOOR = 1e-10
 """uV^2/Hz; far below any EEG, also at a hundredth of its amplitude, so that only a dead channel lies under it."""
-
-IQR_OF_NORMAL = 1.349
-"""Interquartile range of a standard normal distribution: robust scaling then gives about unit variance."""
 
 
 class SleepViTFeatureExtractor(FeatureExtractionMixin):
@@ -54,6 +59,12 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             `fit_profile`.
         row_spread: for "anchored", the spread of each row over the training nights.
         clip_at: scaled values are clipped to [-clip_at, clip_at].
+        representation: "spectrogram", or "waveform" for the raw-EEG model: each column is then one second, its rows
+            the samples; `row_widths_hz` and `power_scale` do not count, and "robust" scaling is per channel.
+        waveform_rate: Hz, a whole number, to which a "waveform" is resampled.
+        num_eog_channels: EOG channels of the second input; 0 stands for EEG alone. Where the EEG's scaling is
+            "anchored", that of the EOG is "robust".
+        num_eog_rows: rows of 1 Hz of the EOG, from 0 Hz upwards.
         **kwargs: what Transformers stores beside the settings.
 
     Raises:
@@ -70,6 +81,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         "default": {},
         "published": {"power_scale": "linear", "scaling": "none"},
         "published-1s": {"power_scale": "linear", "scaling": "none", "row_widths_hz": [1] * 32},
+        "published-eog": {"power_scale": "linear", "scaling": "none", "num_eog_channels": 2},
+        "published-waveform": {"representation": "waveform", "waveform_rate": 125, "scaling": "none"},
     }
 
     def __init__(
@@ -82,14 +95,22 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         row_profile: list[float] | None = None,
         row_spread: list[float] | None = None,
         clip_at: float = 5.0,
+        representation: str = "spectrogram",
+        waveform_rate: int = 100,
+        num_eog_channels: int = 0,
+        num_eog_rows: int = 26,
         **kwargs,
     ):
+        if representation not in ("spectrogram", "waveform"):
+            raise ValueError(f"representation must be 'spectrogram' or 'waveform', found: {representation!r}")
         if power_scale not in ("log", "linear"):
             raise ValueError(f"power_scale must be 'log' or 'linear', found: {power_scale!r}")
         if scaling not in ("robust", "anchored", "none"):
             raise ValueError(f"scaling must be 'robust', 'anchored' or 'none', found: {scaling!r}")
-        if scaling == "anchored" and power_scale != "log":
-            raise ValueError("scaling 'anchored' needs power_scale 'log', where an amplitude is a shift of the rows")
+        if scaling == "anchored" and (power_scale != "log" or representation != "spectrogram"):
+            raise ValueError(
+                "scaling 'anchored' needs power_scale 'log' of a spectrogram: an amplitude is a shift of its rows then"
+            )
         row_widths_hz = [1] * 16 + [4] * 4 if row_widths_hz is None else [int(width) for width in row_widths_hz]
         if not row_widths_hz or min(row_widths_hz) < 1 or sum(row_widths_hz) > LOWEST_SAMPLING_RATE / 2:
             raise ValueError(
@@ -107,6 +128,12 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             raise ValueError(f"epoch_seconds must be whole seconds, 1 at least, found: {epoch_seconds}")
         if clip_at <= 0:
             raise ValueError(f"clip_at must be positive, found: {clip_at}")
+        if waveform_rate < 1 or waveform_rate != int(waveform_rate):
+            raise ValueError(f"waveform_rate must be a whole number of Hz, 1 at least, found: {waveform_rate}")
+        if num_eog_channels < 0 or num_eog_rows < 1:
+            raise ValueError(
+                f"num_eog_channels must be 0 at least and num_eog_rows 1, found: {num_eog_channels} and {num_eog_rows}"
+            )
         kwargs.pop("auto_map", None)  # see save_pretrained
         super().__init__(**kwargs)
         self.row_widths_hz = row_widths_hz
@@ -117,6 +144,10 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         self.row_profile = row_profile
         self.row_spread = row_spread
         self.clip_at = clip_at
+        self.representation = representation
+        self.waveform_rate = int(waveform_rate)
+        self.num_eog_channels = num_eog_channels
+        self.num_eog_rows = num_eog_rows
 
     @classmethod
     def from_preset(cls, name: str) -> "SleepViTFeatureExtractor":
@@ -124,7 +155,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
 
         Args:
             name: "default"; "published" for the paper's linear power without normalisation; "published-1s" for the
-                same in 32 rows of 1 Hz, without the frequency cut, which the preset "eegspec-1s" reads.
+                same in 32 rows of 1 Hz, without the frequency cut, which the preset "eegspec-1s" reads;
+                "published-eog" with two EOG channels beside the EEG; "published-waveform" for the raw-EEG model.
 
         Returns:
             the feature extractor.
@@ -157,6 +189,16 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         return LOWEST_ANCHORED_RATE if self.scaling == "anchored" else LOWEST_SAMPLING_RATE
 
     @property
+    def lowest_eog_rate(self) -> float:
+        """Lowest sampling rate in Hz of an EOG that can be read: its highest row is half of it."""
+        return 2.0 * (self.num_eog_rows - 1)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of `input_values`: those of the spectrogram, or the samples of one second of the waveform."""
+        return self.waveform_rate if self.representation == "waveform" else len(self.row_widths_hz)
+
+    @property
     def row_edges_hz(self) -> list[int]:
         """Edges of the rows in Hz, one more than there are rows."""
         return [0, *np.cumsum(self.row_widths_hz).tolist()]
@@ -166,6 +208,8 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         waveform,
         sampling_rate: float | None = None,
         return_tensors: str | TensorType | None = None,
+        eog_waveform=None,
+        eog_sampling_rate: float | None = None,
     ) -> BatchFeature:
         """Prepare one recording; robust scaling looks at all of its epochs together.
 
@@ -176,33 +220,104 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
             sampling_rate: Hz, from 64 up, with anchored scaling from 50 up. A rate that is not a whole number is
                 resampled to the nearest one.
             return_tensors: "pt" or "np" (the default).
+            eog_waveform: uV, the EOG of the same time, shaped alike, where `num_eog_channels` asks for it.
+            eog_sampling_rate: Hz, from 50 up for 26 rows; None stands for that of the EEG.
 
         Returns:
-            `input_values` (epochs, channels, rows, seconds), float32. Seconds without a finite signal are 0, and so
-            are flat seconds, with robust scaling constant rows, and with anchored scaling rows that were not
-            recorded; log power without scaling has its floor there.
+            `input_values` (epochs, channels, rows, seconds), float32, and with EOG `eog_values` (epochs, EOG channels,
+            EOG rows, seconds). Seconds without a finite signal are 0, and so are flat seconds, with robust scaling
+            constant rows, and with anchored scaling rows that were not recorded; log power without scaling has its
+            floor there.
 
         Raises:
-            ValueError: the sampling rate is missing or too low, the shape is wrong or there is no whole epoch.
+            ValueError: a sampling rate is missing or too low, a shape is wrong, there is no whole epoch, or the EOG is
+                missing, not wanted, or of another length.
         """
-        waveform, sampling_rate = to_whole_rate(
-            _checked_waveform(waveform), _checked_sampling_rate(sampling_rate, self.lowest_sampling_rate)
+        if self.representation == "waveform":
+            epochs, _ = self.read_epochs(waveform, sampling_rate, self.lowest_sampling_rate, self.waveform_rate)
+            features = {"input_values": self.seconds_of(epochs)}
+        else:
+            epochs, whole_rate = self.read_epochs(waveform, sampling_rate, self.lowest_sampling_rate)
+            features = {"input_values": self.scaled_rows(epochs, whole_rate, self.row_widths_hz, self.scaling)}
+        if (eog_waveform is None) != (self.num_eog_channels == 0):
+            found = "none" if eog_waveform is None else "one"
+            raise ValueError(f"eog_waveform: expected {self.num_eog_channels} EOG channels, found {found}")
+        if eog_waveform is not None:
+            eog_rate = sampling_rate if eog_sampling_rate is None else eog_sampling_rate
+            epochs, whole_rate = self.read_epochs(eog_waveform, eog_rate, self.lowest_eog_rate)
+            scaling = "none" if self.scaling == "none" else "robust"
+            features["eog_values"] = self.scaled_rows(epochs, whole_rate, [1] * self.num_eog_rows, scaling)
+            features = _of_equal_length(features, self.num_eog_channels)
+        return BatchFeature(features, tensor_type=return_tensors or TensorType.NUMPY)
+
+    def read_epochs(
+        self, waveform, sampling_rate: float | None, lowest_rate: float, target_rate: int | None = None
+    ) -> tuple[np.ndarray, int]:
+        """Check a waveform, resample it where that has to be, and cut it.
+
+        Args:
+            waveform: as for a call.
+            sampling_rate: Hz.
+            lowest_rate: Hz.
+            target_rate: Hz; None stands for the nearest whole number.
+
+        Returns:
+            (epochs, channels, samples of an epoch) and the whole sampling rate in Hz.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        sampling_rate = _checked_sampling_rate(sampling_rate, lowest_rate)
+        target_rate = round(sampling_rate) if target_rate is None else target_rate
+        waveform = resampled(_checked_waveform(waveform), sampling_rate, target_rate)
+        return self.cut_epochs(waveform, target_rate), target_rate
+
+    def seconds_of(self, epochs: np.ndarray) -> np.ndarray:
+        """Lay waveforms out by seconds, scaled per channel unless scaling is "none".
+
+        Args:
+            epochs: (epochs, channels, samples) in uV at `waveform_rate`.
+
+        Returns:
+            (epochs, channels, samples of a second, seconds) float32.
+        """
+        if self.scaling == "robust":
+            epochs = robust_scale(np.where(np.isfinite(epochs), epochs, np.nan)[:, :, None], self.clip_at)[:, :, 0]
+        seconds = epochs.reshape(*epochs.shape[:2], -1, self.waveform_rate).swapaxes(2, 3)
+        return np.nan_to_num(seconds, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+
+    def scaled_rows(
+        self, epochs: np.ndarray, sampling_rate: int, row_widths_hz: list[int], scaling: str
+    ) -> np.ndarray:
+        """Make the rows of one kind of channels.
+
+        Args:
+            epochs: (epochs, channels, samples) in uV.
+            sampling_rate: Hz, a whole number.
+            row_widths_hz: width of each row in Hz.
+            scaling: of the rows.
+
+        Returns:
+            (epochs, channels, rows, seconds) float32.
+
+        Raises:
+            ValueError: "anchored" scaling has no profile.
+        """
+        rows = frequency_cut(
+            with_rows_beyond(one_hertz_power(epochs, sampling_rate), sum(row_widths_hz)), row_widths_hz
         )
-        power = one_hertz_power(self.cut_epochs(waveform, sampling_rate), sampling_rate)
-        rows = frequency_cut(with_rows_beyond(power, sum(self.row_widths_hz)), self.row_widths_hz)
         if self.power_scale == "log":
             is_dead = ~(rows > POWER_FLOOR).any(axis=2, keepdims=True)
             rows = np.where(is_dead, np.nan, np.log10(np.maximum(rows, POWER_FLOOR)))
-        if self.scaling == "robust":
+        if scaling == "robust":
             rows = robust_scale(rows, self.clip_at)
-        elif self.scaling == "anchored":
+        elif scaling == "anchored":
             if self.row_profile is None or self.row_spread is None:
                 raise ValueError("scaling 'anchored' needs row_profile and row_spread: call fit_profile first")
             levelled = rows - recording_level(rows, self.is_level_row)
             rows = self.anchor(levelled, row_extremes(levelled).mean(axis=0))
-        unknown = np.log10(POWER_FLOOR) if (self.power_scale, self.scaling) == ("log", "none") else 0.0
-        input_values = np.nan_to_num(rows, nan=unknown).astype(np.float32)
-        return BatchFeature({"input_values": input_values}, tensor_type=return_tensors or TensorType.NUMPY)
+        unknown = np.log10(POWER_FLOOR) if (self.power_scale, scaling) == ("log", "none") else 0.0
+        return np.nan_to_num(rows, nan=unknown).astype(np.float32)
 
     def without_scaling(self) -> "SleepViTFeatureExtractor":
         """Make an extractor of the same rows before they are scaled, for `fit_profile`."""
@@ -285,147 +400,16 @@ class SleepViTFeatureExtractor(FeatureExtractionMixin):
         return whole_epochs.reshape(-1, n_epochs, samples_per_epoch).swapaxes(0, 1)
 
 
-def one_hertz_power(epochs: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Estimate the power density of every second.
-
-    Args:
-        epochs: (epochs, channels, samples) in uV, whole seconds.
-        sampling_rate: Hz, a whole number, so that windows of 1 s give rows of 1 Hz.
-
-    Returns:
-        (epochs, channels, rows, seconds) in uV^2/Hz; row k is k Hz, up to half the sampling rate.
-
-    Source:
-        Chen et al. 2023: Tukey(0.25) window, constant detrend, one-sided density, no overlap.
-    """
-    # an infinite sample must give NaN for its second, without a warning from inside SciPy
-    channels = (np.where(np.isfinite(channel), channel, np.nan) for channel in epochs.swapaxes(0, 1))
-    window = {"window": ("tukey", 0.25), "nperseg": sampling_rate, "noverlap": 0, "detrend": "constant"}
-    # one channel at a time fits into the processor's cache: for seven channels it takes half the time of all at once
-    return np.stack([signal.spectrogram(channel, sampling_rate, **window)[2] for channel in channels], axis=1)
-
-
-def with_rows_beyond(power: np.ndarray, n_rows: int) -> np.ndarray:
-    """Add rows of NaN above half the sampling rate, where nothing was recorded.
-
-    Args:
-        power: (epochs, channels, rows of 1 Hz, seconds).
-        n_rows: how many rows there are to be at least.
-
-    Returns:
-        (epochs, channels, rows of 1 Hz, seconds).
-    """
-    missing = max(0, n_rows - power.shape[2])
-    return np.pad(power, ((0, 0), (0, 0), (0, missing), (0, 0)), constant_values=np.nan)
-
-
-def frequency_cut(power: np.ndarray, row_widths_hz: list[int]) -> np.ndarray:
-    """Average neighbouring 1 Hz rows: with the default widths, the paper's cut from 32 rows to 20.
-
-    Args:
-        power: (..., rows of 1 Hz, seconds); rows above the sum of the widths are left out.
-        row_widths_hz: how many 1 Hz rows each new row covers, from 0 Hz upwards.
-
-    Returns:
-        (..., len(row_widths_hz), seconds).
-    """
-    starts = np.cumsum([0, *row_widths_hz[:-1]])
-    sums = np.add.reduceat(power[..., : sum(row_widths_hz), :], starts, axis=-2)
-    return sums / np.asarray(row_widths_hz, dtype=power.dtype)[:, None]
-
-
-def robust_scale(rows: np.ndarray, clip_at: float) -> np.ndarray:
-    """Centre each row of each channel on its median and divide by its interquartile range, over all epochs.
-
-    Args:
-        rows: (epochs, channels, rows, seconds); seconds that are NaN in any row are left out of the statistics.
-        clip_at: bound of the result on both sides.
-
-    Returns:
-        the scaled rows, of the same shape; a row that is the same everywhere becomes 0, NaN stays NaN.
-    """
-    median, spread = robust_statistics(rows)
-    return np.clip((rows - median[:, :, None]) / spread[:, :, None], -clip_at, clip_at)
-
-
-def recording_level(rows: np.ndarray, is_level_row: np.ndarray) -> np.ndarray:
-    """Find the level of each channel: the centre, over all seconds, of the mean log power of some rows.
-
-    Args:
-        rows: (epochs, channels, rows, seconds) log power.
-        is_level_row: (rows,) bool, the rows that count.
-
-    Returns:
-        (channels, 1, 1).
-    """
-    return row_extremes(rows[:, :, is_level_row].mean(axis=2, keepdims=True)).mean(axis=0)[:, :, None]
-
-
-def row_extremes(rows: np.ndarray) -> np.ndarray:
-    """Find how low and how high each row of each channel goes.
-
-    Args:
-        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
-
-    Returns:
-        (2, channels, rows), the percentiles `EXTREMES` over all seconds; NaN for a row without any number.
-    """
-    return row_percentiles(rows, EXTREMES)
-
-
-def robust_statistics(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find the centre and the spread of each row of each channel.
-
-    Args:
-        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
-
-    Returns:
-        median and spread, each (channels, rows): the interquartile range over that of a standard normal distribution,
-        infinite for a row that is the same everywhere. Both are NaN for a row without any number.
-    """
-    low, median, high = row_percentiles(rows, (25, 50, 75))
-    spread = (high - low) / IQR_OF_NORMAL
-    spread[spread <= np.finfo(np.float32).eps] = np.inf
-    return median, spread
-
-
-def row_percentiles(rows: np.ndarray, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Find percentiles of each row of each channel over all seconds.
-
-    Args:
-        rows: (epochs, channels, rows, seconds); seconds that are NaN in a row that holds numbers are left out.
-        percentiles: from 0 to 100.
-
-    Returns:
-        (percentiles, channels, rows); NaN for a row without any number.
-    """
-    found = np.full((len(percentiles), *rows.shape[1:3]), np.nan, dtype=rows.dtype)
-    for channel in range(rows.shape[1]):
-        values = rows[:, channel]  # (epochs, rows, seconds)
-        is_row = np.isfinite(values).any(axis=(0, 2))
-        is_known = np.isfinite(values[:, is_row]).all(axis=1)  # (epochs, seconds)
-        if is_row.any() and is_known.any():
-            known = values[:, is_row].swapaxes(1, 2)[is_known]  # (seconds, rows)
-            found[:, channel, is_row] = np.percentile(known, percentiles, axis=0)
-    return found
-
-
-def to_whole_rate(waveform: np.ndarray, sampling_rate: float) -> tuple[np.ndarray, int]:
-    """Resample a waveform to the nearest whole sampling rate, or leave it as it is where the rate is whole.
-
-    Args:
-        waveform: (..., samples).
-        sampling_rate: Hz.
-
-    Returns:
-        the waveform and its whole sampling rate in Hz.
-    """
-    whole_rate = round(sampling_rate)
-    # coarser by less than 1 in 10,000, which is 1.5 s in a night at most, and far less for the rates there are
-    ratio = Fraction(whole_rate / sampling_rate).limit_denominator(10_000)
-    if ratio != 1:
-        waveform = signal.resample_poly(waveform, ratio.numerator, ratio.denominator, axis=-1)
-    return waveform, whole_rate
+def _of_equal_length(features: dict[str, np.ndarray], num_eog_channels: int) -> dict[str, np.ndarray]:
+    """Check the EOG against the EEG; resampling may end the last epoch of one of them a sample sooner."""
+    eeg, eog = features["input_values"], features["eog_values"]
+    if eog.shape[1] != num_eog_channels or eog.shape[3] != eeg.shape[3] or abs(len(eog) - len(eeg)) > 1:
+        raise ValueError(
+            f"eog_waveform must hold {num_eog_channels} channels and as many epochs and seconds as the EEG "
+            f"({len(eeg)} of {eeg.shape[3]} s), found: {eog.shape[1]} channels, {len(eog)} epochs of {eog.shape[3]} s"
+        )
+    n_epochs = min(len(eeg), len(eog))
+    return {name: values[:n_epochs] for name, values in features.items()}
 
 
 def _checked_sampling_rate(sampling_rate, lowest: float) -> float:

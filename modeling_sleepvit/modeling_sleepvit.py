@@ -17,7 +17,14 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .configuration_sleepvit import SleepViTConfig, SleepViTEncoderConfig, SleepViTSequenceConfig
-from .embeddings_sleepvit import EMBEDDINGS, SleepViTEogEmbeddings, SleepViTRecurrentLayer
+from .embeddings_sleepvit import (
+    EMBEDDINGS,
+    SleepViTEogEmbeddings,
+    SleepViTRecurrentLayer,
+    SleepViTTokens,
+    rotary_rotations,
+    rotated,
+)
 
 
 def staging_loss(logits, labels, config: SleepViTEncoderConfig, num_items_in_batch=None, **kwargs) -> torch.Tensor:
@@ -82,34 +89,6 @@ def eager_attention_forward(
     if attention_maps is not None:
         attention_maps.append(attention)
     return (attention @ value).transpose(1, 2).contiguous(), attention
-
-
-def rotary_rotations(tokens: torch.Tensor, head_dim: int, base: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find by which angles queries and keys turn at their places, so that attention sees how far two are apart.
-
-    Args:
-        tokens: (batch, tokens, hidden), whose number, device and type count.
-        head_dim: width of one head, even.
-        base: of the wavelengths, which go from 2 pi tokens to 2 pi * base.
-
-    Returns:
-        cosines and sines, each (tokens, head_dim / 2).
-
-    Source:
-        Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding (2021), section 3.2.
-    """
-    n_pairs = head_dim // 2
-    speeds = base ** (-torch.arange(n_pairs, device=tokens.device, dtype=torch.float32) / n_pairs)
-    places = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32)
-    angles = places[:, None] * speeds  # (tokens, pairs)
-    return angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
-
-
-def rotated(vectors: torch.Tensor, rotations: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    """Turn queries or keys, (batch, heads, tokens, head_dim), by the angles of their places."""
-    cosines, sines = rotations
-    first, second = vectors.chunk(2, dim=-1)
-    return torch.cat((first * cosines - second * sines, first * sines + second * cosines), dim=-1)
 
 
 class SleepViTAttention(nn.Module):
@@ -181,24 +160,6 @@ class SleepViTLayer(GradientCheckpointingLayer):
         attended, _ = self.attention(self.layernorm_before(hidden_states), attention_mask, **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
-
-
-class SleepViTTokens(nn.Module):
-    """A class token and the learned positions, if any: (batch, n, hidden) -> (batch, n + 1, hidden)."""
-
-    def __init__(self, config: SleepViTEncoderConfig, num_positions: int | None):
-        super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        self.position_embeddings = None
-        if num_positions is not None:  # CODEPATH: all but sequence encoders with rotary positions
-            self.position_embeddings = nn.Parameter(torch.zeros(1, num_positions, config.hidden_size))
-
-    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        cls_token = self.cls_token.expand(embeddings.shape[0], -1, -1)
-        tokens = torch.cat((cls_token, embeddings), dim=1)
-        if self.position_embeddings is None:  # CODEPATH: sequence encoders with rotary positions
-            return tokens
-        return tokens + self.position_embeddings[:, : tokens.shape[1]]
 
 
 class SleepViTPreTrainedModel(PreTrainedModel):

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy import fft, signal
 
-from .feature_extraction_sleepvit import POWER_FLOOR, to_whole_rate
+from .feature_extraction_sleepvit import POWER_FLOOR
 from .recordings import Recording
+from .spectral_rows import to_whole_rate
 
 
 TOP_FREQUENCY_HZ = 32

@@ -1,5 +1,7 @@
 """Stage probabilities of a whole night: the epochs are encoded once, the sequence encoder slides over them."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -17,7 +19,11 @@ LOWEST_PROBABILITY = 1e-6
 
 @torch.inference_mode()
 def night_probabilities(
-    model: nn.Module, input_values: torch.Tensor, overlap: int = 4, is_scorable: torch.Tensor | None = None
+    model: nn.Module,
+    input_values: torch.Tensor,
+    overlap: int = 4,
+    is_scorable: torch.Tensor | None = None,
+    eog_values: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Stage every epoch of one night.
 
@@ -27,19 +33,23 @@ def night_probabilities(
         overlap: how many sequences of a sequence model see each epoch (fewer at the ends of the night); their
             probabilities are averaged. A model that labels the middle epoch sees each epoch in the middle once.
         is_scorable: (epochs,) bool; epochs that are False lend nothing to their neighbours. None stands for all True.
+        eog_values: (epochs, EOG channels, EOG rows, frames), for a model that reads the EOG, too.
 
     Returns:
         (epochs, 5) float32 probabilities on the CPU, in the order of `STAGES` whatever the model's own order is.
     """
-    input_values = input_values.to(model.device)
+    inputs = {"input_values": input_values} | ({} if eog_values is None else {"eog_values": eog_values})
     if is_scorable is None:
         is_scorable = torch.ones(len(input_values), dtype=torch.bool)
     if not hasattr(model.config, "sequence_length"):
-        logits = torch.cat([model(part).logits for part in input_values.split(EPOCHS_PER_BATCH)])
+        logits = torch.cat([model(**part).logits for part in _parts(inputs, model.device)])
         probabilities = logits.float().softmax(dim=-1).cpu()
     else:
         embeddings = torch.cat(
-            [model.sleepvit.encode_epochs(part[None])[0] for part in input_values.split(EPOCHS_PER_BATCH)]
+            [
+                model.sleepvit.encode_epochs(**{name: values[None] for name, values in part.items()})[0]
+                for part in _parts(inputs, model.device)
+            ]
         )  # (epochs, hidden)
         stage_all = _center_probabilities if model.config.label_mode == "center" else _overlapping_probabilities
         probabilities = stage_all(model, embeddings, is_scorable, overlap)
@@ -48,6 +58,11 @@ def night_probabilities(
     if model.config.temperature is not None:
         probabilities = tempered(probabilities, model.config.temperature)
     return probabilities[:, [model.config.label2id[stage] for stage in STAGES]]
+
+
+def _parts(inputs: dict[str, torch.Tensor], device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+    for first in range(0, len(inputs["input_values"]), EPOCHS_PER_BATCH):
+        yield {name: values[first : first + EPOCHS_PER_BATCH].to(device) for name, values in inputs.items()}
 
 
 def _overlapping_probabilities(

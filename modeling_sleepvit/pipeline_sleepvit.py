@@ -1,5 +1,6 @@
 """The pipeline `sleep-staging`: a night in, a hypnogram with probabilities out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class SleepStagingPipeline(Pipeline):
     may also be given when the pipeline is made:
 
         channels: the names of the channels to stage from; None lets the preference order choose one.
+        eog_channels: the names of the EOG channels, for a checkpoint that reads them; None chooses by their labels.
         sampling_rate: Hz, for an array.
         overlap: how many sequences see each epoch, see `night_probabilities`.
 
@@ -53,14 +55,15 @@ class SleepStagingPipeline(Pipeline):
             return []
         return super().__call__(inputs, num_workers=num_workers, batch_size=1, **kwargs)
 
-    def _sanitize_parameters(self, channels=None, sampling_rate=None, overlap=None, **unknown):
+    def _sanitize_parameters(self, channels=None, sampling_rate=None, overlap=None, eog_channels=None, **unknown):
         if unknown:
             raise TypeError(
-                f"sleep-staging takes channels, sampling_rate and overlap, found: {', '.join(sorted(unknown))}"
+                f"sleep-staging takes channels, eog_channels, sampling_rate and overlap, found: "
+                f"{', '.join(sorted(unknown))}"
             )
         if overlap is not None and (not isinstance(overlap, int) or overlap < 1):
             raise ValueError(f"overlap must be a whole number from 1 up, found: {overlap!r}")
-        preprocess_params = {"channels": channels, "sampling_rate": sampling_rate}
+        preprocess_params = {"channels": channels, "sampling_rate": sampling_rate, "eog_channels": eog_channels}
         forward_params = {"overlap": overlap}
         return (
             {name: value for name, value in preprocess_params.items() if value is not None},
@@ -68,11 +71,19 @@ class SleepStagingPipeline(Pipeline):
             {},
         )
 
-    def preprocess(self, inputs, channels=None, sampling_rate: float | None = None) -> dict:
+    def preprocess(self, inputs, channels=None, sampling_rate: float | None = None, eog_channels=None) -> dict:
         """Read one night and prepare its rows, (voting channels, epochs, channels of the model, rows, seconds)."""
         recording = _as_recording(inputs, channels, sampling_rate)
-        self._check_recording(recording)
-        rows = self.feature_extractor(recording.signals, sampling_rate=recording.sampling_rate)["input_values"]
+        self._check_recording(recording, self.feature_extractor.lowest_sampling_rate)
+        self._check_channels(recording)
+        eog = {}
+        if n_eog := self._epoch_config.num_eog_channels:
+            eog_recording = _as_recording(inputs, eog_channels, sampling_rate, n_eog)
+            self._check_recording(eog_recording, self.feature_extractor.lowest_eog_rate)
+            eog = {"eog_waveform": eog_recording.signals, "eog_sampling_rate": eog_recording.sampling_rate}
+            recording = replace(recording, notes=tuple(dict.fromkeys((*recording.notes, *eog_recording.notes))))
+        features = self.feature_extractor(recording.signals, sampling_rate=recording.sampling_rate, **eog)
+        rows = features["input_values"]
         epoch_seconds = self.feature_extractor.epoch_seconds
         is_unscorable = np.stack(
             [unscorable_epochs(signal, recording.sampling_rate, epoch_seconds) for signal in recording.signals]
@@ -86,12 +97,17 @@ class SleepStagingPipeline(Pipeline):
         else:
             rows = rows.unsqueeze(0)
             is_unscorable = is_unscorable.any(axis=0, keepdims=True)
-        return {"input_values": rows, "is_unscorable": is_unscorable, "recording": recording}
+        eog_values = torch.from_numpy(features["eog_values"][:n_epochs]) if eog else None
+        return {
+            "input_values": rows, "eog_values": eog_values, "is_unscorable": is_unscorable, "recording": recording
+        }  # fmt: skip
 
     def _forward(self, model_inputs: dict, overlap: int = 4) -> dict:
         probabilities = torch.stack(
             [
-                night_probabilities(self.model, rows, overlap, is_scorable=torch.from_numpy(~is_unscorable))
+                night_probabilities(
+                    self.model, rows, overlap, torch.from_numpy(~is_unscorable), model_inputs["eog_values"]
+                )
                 for rows, is_unscorable in zip(model_inputs["input_values"], model_inputs["is_unscorable"])
             ]
         )  # (voting channels, epochs, stages)
@@ -136,7 +152,7 @@ class SleepStagingPipeline(Pipeline):
     def _check_checkpoint(self) -> None:
         """Refuse a model that cannot stage the feature extractor's rows, before any night is read."""
         config, extractor = self._epoch_config, self.feature_extractor
-        if not hasattr(extractor, "row_widths_hz"):
+        if not hasattr(extractor, "num_rows"):
             raise SettingError(
                 f"sleep-staging needs a SleepViTFeatureExtractor, found {type(extractor).__name__}; take the one that "
                 "is saved beside the weights."
@@ -146,31 +162,37 @@ class SleepStagingPipeline(Pipeline):
                 f"sleep-staging needs a model with the classes {', '.join(STAGES)}, "
                 f"found: {', '.join(self.model.config.label2id)}."
             )
-        if len(extractor.row_widths_hz) != config.num_rows:
-            raise SettingError(
-                f"the model reads {config.num_rows} rows, the feature extractor makes {len(extractor.row_widths_hz)}; "
-                "take the feature extractor that is saved beside the weights."
-            )
+        for what, read, made in (
+            ("rows", config.num_rows, extractor.num_rows),
+            ("EOG channels", config.num_eog_channels, extractor.num_eog_channels),
+            ("EOG rows", config.num_eog_rows, extractor.num_eog_rows),
+        ):
+            if read != made:
+                raise SettingError(
+                    f"the model reads {read} {what}, the feature extractor makes {made}; take the feature extractor "
+                    "that is saved beside the weights."
+                )
         if extractor.epoch_seconds % config.num_frames:
             raise SettingError(
                 f"an epoch of {extractor.epoch_seconds} s cannot be read in windows of {config.num_frames} s; "
                 "the model's num_frames must divide the extractor's epoch_seconds."
             )
 
-    def _check_recording(self, recording: Recording) -> None:
+    def _check_recording(self, recording: Recording, lowest: float) -> None:
         where = recording.path or recording.id
-        lowest = self.feature_extractor.lowest_sampling_rate
         if recording.sampling_rate < lowest:
             raise RecordingError(
                 f"{where}: channel {', '.join(recording.channel_names)} is sampled at {recording.sampling_rate:g} Hz, "
-                f"expected at least {lowest:g} Hz; choose an EEG channel with a higher rate."
+                f"expected at least {lowest:g} Hz; choose a channel with a higher rate."
             )
         epoch_seconds = self.feature_extractor.epoch_seconds
         if recording.duration_s < epoch_seconds:
             raise RecordingError(
                 f"{where}: expected at least one epoch of {epoch_seconds} s, found {recording.duration_s:g} s."
             )
-        n_channels = len(recording.channel_names)
+
+    def _check_channels(self, recording: Recording) -> None:
+        where, n_channels = recording.path or recording.id, len(recording.channel_names)
         if self._epoch_config.num_channels not in (1, n_channels):
             raise ChannelError(
                 f"{where}: the model reads {self._epoch_config.num_channels} channels together, found {n_channels} "
@@ -178,8 +200,8 @@ class SleepStagingPipeline(Pipeline):
             )
 
 
-def _as_recording(inputs, channels, sampling_rate: float | None) -> Recording:
-    """Make a `Recording` of whatever a user hands to the pipeline.
+def _as_recording(inputs, channels, sampling_rate: float | None, n_eog: int = 0) -> Recording:
+    """Make a `Recording` of whatever a user hands to the pipeline, or with `n_eog` of its EOG channels.
 
     Kinds are told apart by what they offer, not by their class: under trust_remote_code two copies of a class exist.
     """
@@ -187,13 +209,13 @@ def _as_recording(inputs, channels, sampling_rate: float | None) -> Recording:
         inputs = inputs.detach().float().cpu().numpy()
     if isinstance(inputs, np.ndarray):
         recording = recording_from_array(inputs, sampling_rate)
-        return recording if channels is None else recording.pick(channels)
+        return recording if channels is None and not n_eog else recording.pick(channels, n_eog)
     if isinstance(inputs, (str, Path)):
-        recording = read_recording(inputs, channels)
+        recording = read_recording(inputs, channels, n_eog)
     elif hasattr(inputs, "signals") and hasattr(inputs, "channel_names"):
-        recording = inputs if channels is None else inputs.pick(channels)
+        recording = inputs if channels is None and not n_eog else inputs.pick(channels, n_eog)
     elif hasattr(inputs, "get_data") and hasattr(inputs, "info"):
-        recording = recording_from_raw(inputs, channels)
+        recording = recording_from_raw(inputs, channels, n_eog)
     else:
         raise TypeError(
             "sleep-staging takes a path, a Recording, an MNE Raw or an array in uV with sampling_rate, "

@@ -68,17 +68,18 @@ class Recording:
         """Length in s."""
         return self.signals.shape[1] / self.sampling_rate
 
-    def pick(self, names: str | Sequence[str]) -> "Recording":
+    def pick(self, names: str | Sequence[str] | None, n_eog: int = 0) -> "Recording":
         """Keep only the named channels, in the named order.
 
         Args:
-            names: one name or several, found as `read_recording` finds them.
+            names: one name or several, found as `read_recording` finds them; None for those it would choose.
+            n_eog: as for `read_recording`.
 
         Raises:
             ChannelError: a name fits no channel.
         """
         available = [Channel(name, "uV", self.sampling_rate) for name in self.channel_names]
-        sources = choose_channels(available, names, self.id)
+        sources = choose_channels(available, names, self.id, n_eog)
         return replace(
             self,
             signals=np.stack([_combined(source, lambda index: self.signals[index]) for source in sources]),
@@ -87,7 +88,7 @@ class Recording:
         )
 
 
-def read_recording(path: str | Path, channels: str | Sequence[str] | None = None) -> Recording:
+def read_recording(path: str | Path, channels: str | Sequence[str] | None = None, n_eog: int = 0) -> Recording:
     """Read the wanted channels of an EDF, EDF+, BDF or FIF file, and nothing else of it.
 
     A name is first looked for as the file spells it, then without regard to case, then under its other spellings
@@ -98,6 +99,7 @@ def read_recording(path: str | Path, channels: str | Sequence[str] | None = None
         path: file with one of `RECORDING_SUFFIXES`.
         channels: one name or several of equal rate; None takes the first of `PREFERRED_CHANNELS` that is there, else
             the first channel that is EEG by its label.
+        n_eog: how many EOG channels are wanted in the place of EEG; with no channels named, one at each eye for two.
 
     Returns:
         The recording in uV; its notes say what was chosen, computed or guessed.
@@ -109,7 +111,7 @@ def read_recording(path: str | Path, channels: str | Sequence[str] | None = None
     """
     path = Path(path)
     where, id = printable(str(path)), printable(path.stem)
-    return _recording(open_recording(path), channels, where=where, id=id, path=path)
+    return _recording(open_recording(path), channels, n_eog, where=where, id=id, path=path)
 
 
 def read_channel_names(path: str | Path) -> tuple[str, ...]:
@@ -125,19 +127,20 @@ def read_channel_names(path: str | Path) -> tuple[str, ...]:
     return tuple(channel.label for channel in open_recording(Path(path)).channels)
 
 
-def recording_from_raw(raw, channels: str | Sequence[str] | None = None) -> Recording:
+def recording_from_raw(raw, channels: str | Sequence[str] | None = None, n_eog: int = 0) -> Recording:
     """Take the wanted channels out of an MNE object.
 
     Args:
         raw: mne.io.Raw in V, as MNE keeps it.
         channels: as for `read_recording`.
+        n_eog: as for `read_recording`.
 
     Raises:
         ChannelError: no channel fits.
     """
     file = raw.filenames[0] if raw.filenames else None
     id = Path(file).stem if file else "raw"
-    return _recording(open_raw(raw), channels, where=id, id=id, path=Path(file) if file else None)
+    return _recording(open_raw(raw), channels, n_eog, where=id, id=id, path=Path(file) if file else None)
 
 
 def recording_from_array(
@@ -279,9 +282,14 @@ def looks_like_recording(path: Path) -> bool:
 
 
 def _recording(
-    opened: OpenedRecording, channels: str | Sequence[str] | None, where: str, id: str, path: Path | None
+    opened: OpenedRecording,
+    channels: str | Sequence[str] | None,
+    n_eog: int,
+    where: str,
+    id: str,
+    path: Path | None,
 ) -> Recording:
-    sources = choose_channels(opened.channels, channels, where)
+    sources = choose_channels(opened.channels, channels, where, n_eog)
     notes = [*opened.notes, *(note for source in sources for note in source.notes)]
     used = dict.fromkeys(i for source in sources for i in (source.index, source.minus) if i is not None)
     for label, unit in ((opened.channels[i].label, opened.channels[i].unit) for i in used):

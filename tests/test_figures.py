@@ -31,6 +31,10 @@ def metrics_of(name: str) -> dict:
     return json.loads((RESULTS / "sedf20-5s" / name / "metrics.json").read_text())
 
 
+def settings_of(name: str) -> dict:
+    return json.loads((leave_one_subject_out.CONFIGS / f"{name}.json").read_text())
+
+
 def figures_in(path: Path, name: str) -> str:
     begin, end = figures_marks(name)
     return path.read_text().split(begin)[1].split(end)[0].strip()
@@ -104,7 +108,7 @@ def test_the_table_of_leave_one_subject_out_is_that_of_its_metrics():
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_size_of_a_model_is_that_of_its_settings(name):
-    assert leave_one_subject_out.size_of_model(name) == pytest.approx(metrics_of(name)["model"])
+    assert leave_one_subject_out.size_of_model(settings_of(name)) == pytest.approx(metrics_of(name)["model"])
 
 
 def test_the_cost_of_an_epoch_is_that_of_its_matrix_products():
@@ -113,7 +117,7 @@ def test_the_cost_of_an_epoch_is_that_of_its_matrix_products():
     layer = 2 * tokens * width * (3 * inner) + 2 * tokens * inner * width + 4 * tokens * width * hidden
     attention = 2 * 2 * tokens * tokens * inner
     expected = 8 * (layer + attention) + 2 * 25 * 4 * width + 2 * width * 5
-    size = leave_one_subject_out.size_of_model("eegspec-vtrans")
+    size = leave_one_subject_out.size_of_model(settings_of("eegspec-vtrans"))
     assert size["n_mflops_per_epoch"] * 1e6 == pytest.approx(expected, rel=1e-6)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from dataset_builders.night_rows import NightRows
 from modeling_sleepvit import SleepViTFeatureExtractor
-from modeling_sleepvit.feature_extraction_sleepvit import row_extremes
+from modeling_sleepvit.spectral_rows import row_extremes
 
 
 N_CURVES = 4

@@ -6,7 +6,7 @@ import numpy as np
 
 from modeling_sleepvit import Hypnogram, Recording, SleepStagingPipeline
 from modeling_sleepvit.explain_sleepvit import DEFAULT_METHOD, Explanation, explain_night
-from modeling_sleepvit.feature_extraction_sleepvit import one_hertz_power, to_whole_rate
+from modeling_sleepvit.spectral_rows import one_hertz_power, to_whole_rate
 
 
 TOP_FREQUENCY_HZ = 32

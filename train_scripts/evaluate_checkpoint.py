@@ -37,7 +37,7 @@ from .training_settings import DataArguments, ModelArguments
 
 
 SETTINGS_OF_FILES = (
-    *("trim", "channels", "recordings", "scorings", "table", "subject_pattern", "numbers", "exclude"),
+    *("trim", "channels", "eog_channels", "recordings", "scorings", "table", "subject_pattern", "numbers", "exclude"),
     "sampling_rate",
 )
 """Settings that say how files become rows; those of a prepared dataset have been used already."""
@@ -152,6 +152,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     files.add_argument("--trim", choices=TRIM_RULES, help="which epochs are kept (default: 30min)")
     files.add_argument(
         "--channels", type=names_between_commas, metavar="NAME[,NAME...]", help="as many as the checkpoint reads"
+    )
+    files.add_argument(
+        "--eog-channels", type=names_between_commas, metavar="NAME[,NAME...]", help="for a checkpoint that reads EOG"
     )
     files.add_argument("--numbers", choices=("rk", "aasm"), help="what a 4 means: stage 4 (rk) or REM (aasm)")
     args = parser.parse_args(argv)
@@ -273,7 +276,8 @@ def predict_night(model: torch.nn.Module, night: NightRows) -> pd.DataFrame:
     Returns:
         one row per epoch: `subject`, `recording`, `epoch` of the recording, `label` and `p_W` to `p_R`.
     """
-    probabilities = night_probabilities(model, torch.from_numpy(night.input_values[:]))
+    inputs = {name: torch.from_numpy(values[:]) for name, values in night.inputs.items()}
+    probabilities = night_probabilities(model, **inputs)
     frame = pd.DataFrame({"subject": night.subject, "recording": night.recording, "epoch": night.epochs})
     frame["label"] = night.labels
     frame[list(PROBABILITY_COLUMNS)] = probabilities.numpy()

@@ -93,6 +93,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the dataset")
     add("--trim", choices=TRIM_RULES, help="which epochs are kept: half an hour of wake on either side of sleep, ...")
     add("--channels", type=names_between_commas, metavar="NAME[,NAME...]", help="channels to prepare")
+    add("--eog-channels", type=names_between_commas, metavar="NAME[,NAME...]", help="for a --model that reads EOG")
     add("--model", metavar="DIR_OR_ID", help="checkpoint whose feature extractor is used (default: the embedded one)")
     add(
         "--refit-profile",
@@ -156,7 +157,7 @@ def make_builder(args: argparse.Namespace, feature_extractor: SleepViTFeatureExt
     builder = BUILDER_OF[args.protocol]
     names = (
         *("trim", "channels", "subjects", "exclude", "download", "verify", "recordings", "scorings", "table"),
-        *("subject_pattern", "numbers", "sampling_rate"),
+        *("subject_pattern", "numbers", "sampling_rate", "eog_channels"),
     )
     settings = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     fits = set(builder.BUILDER_CONFIG_CLASS.__dataclass_fields__) - builder.SETTLED_BY_SOURCE

@@ -157,6 +157,12 @@ def check_fit(model: StagingModel, night: NightRows) -> None:
     """
     config = getattr(model.config, "epoch_config", model.config)
     _, channels, rows, frames = night.input_values.shape
+    n_eog = 0 if night.eog_values is None else night.eog_values.shape[1]
+    if n_eog != config.num_eog_channels:
+        raise SettingError(
+            f"{night.recording}: holds {n_eog} EOG channels, expected num_eog_channels {config.num_eog_channels}; "
+            "change this setting of the model or that of the feature extractor."
+        )
     if (channels, rows) != (config.num_channels, config.num_rows) or frames % config.num_frames:
         raise SettingError(
             f"{night.recording}: holds {channels} channels, {rows} rows and {frames} frames per epoch; expected "

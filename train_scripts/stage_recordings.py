@@ -21,6 +21,7 @@ from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.whole_files import written_whole
 
 from .night_report.page import write_night_report
+from .prepare_dataset import names_between_commas
 from .running import USER_ERROR, report_error, run_script, sentence_about
 
 
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         except SleepViTError as error:  # an empty folder
             failures.append(str(error))
     stem_of = distinct_names(find_recordings(found))  # each once
-    stager = load_quiet_stager(args.model, args.runtime) if stem_of else None
+    eog = {} if args.eog_channels is None else {"eog_channels": args.eog_channels}
+    stager = load_quiet_stager(args.model, args.runtime, **eog) if stem_of else None
 
     summary = []
     try:
@@ -78,6 +80,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="recording (EDF, BDF, FIF) or folder")
     add_staging_arguments(parser)
     parser.add_argument(
+        "--eog-channels",
+        type=names_between_commas,
+        metavar="NAME[,NAME...]",
+        help="for a model that reads EOG, too (default: by their labels)",
+    )
+    parser.add_argument(
         "--report",
         action="store_true",
         help="also write <stem>_report.html, the whole night on one page: EEG, explanations, epochs worth a review",
@@ -101,7 +109,7 @@ def add_staging_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--channels",
-        type=lambda names: [name.strip() for name in names.split(",")],
+        type=names_between_commas,
         metavar="NAME[,NAME...]",
         help="channels to stage from, their probabilities averaged; two electrodes give their difference, for example "
         "C4-M1 (default: the best EEG channel there is, which is printed)",
@@ -115,19 +123,20 @@ def add_staging_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_quiet_stager(model: str | None, runtime: str = "torch") -> SleepStagingPipeline:
+def load_quiet_stager(model: str | None, runtime: str = "torch", **kwargs) -> SleepStagingPipeline:
     """Load the pipeline of a checkpoint without the messages of the library.
 
     Args:
         model: folder or Hub id; None stands for the embedded checkpoint.
         runtime: see `load_stager`.
+        **kwargs: see `load_stager`.
 
     Raises:
         CheckpointError: there is no such checkpoint.
     """
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
-    return load_stager(model, runtime)
+    return load_stager(model, runtime, **kwargs)
 
 
 def stage_recording(
@@ -155,7 +164,8 @@ def stage_recording(
         SleepViTError: the recording cannot be staged; nothing is written then.
     """
     recording = read_recording(path, channels)
-    hypnogram = stager(recording)
+    # the file holds the EOG, too, which the figure does not need
+    hypnogram = stager(path, channels=channels) if stager.feature_extractor.num_eog_channels else stager(recording)
     figure = night_figure(recording, hypnogram)
     output.mkdir(parents=True, exist_ok=True)
     with (

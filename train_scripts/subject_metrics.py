@@ -210,8 +210,7 @@ def bootstrap_intervals(
     names = [*INTERVAL_FIGURES] if _has_probabilities(predictions) else [*INTERVAL_FIGURES[:-1]]
     if n_subjects < 2:
         return {name: [float("nan"), float("nan")] for name in names}
-    # how often each subject is drawn is all that matters, and pooled figures come from sums over subjects
-    drawn = np.random.default_rng(seed).multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), n_resamples)
+    drawn = _drawn_subjects(n_subjects, n_resamples, seed)
     resampled = figures_of_confusion(np.tensordot(drawn, counts[has_epochs], axes=1))
     if _has_probabilities(predictions):
         bins = np.stack(
@@ -223,13 +222,58 @@ def bootstrap_intervals(
         n_epochs, confidences, n_right = np.moveaxis(np.tensordot(drawn, bins[has_epochs], axes=1), 1, 0)
         with np.errstate(invalid="ignore"):
             resampled["calibration_error"] = np.abs(n_right - confidences).sum(axis=1) / n_epochs.sum(axis=1)
+    return {name: _interval(resampled[name], confidence) for name in names}
+
+
+def paired_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    figure: str = "kappa",
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """Compare two models that staged the same epochs, subject by subject.
+
+    Each resample draws subjects once for both models, so that what makes a subject hard for both falls out.
+
+    Args:
+        first: see the head of this module, with the column `subject`.
+        second: predictions of the same epochs.
+        figure: one of those of `figures_of_confusion`.
+        n_resamples: number of resamples.
+        confidence: share of the resamples that the interval holds.
+        seed: of the resampling.
+
+    Returns:
+        `difference`, the pooled figure of the second less that of the first, and its `interval` [lower, upper].
+
+    Raises:
+        DatasetError: they hold other subjects or other labels.
+    """
+    (names, counts), (other_names, other_counts) = (
+        _confusion_by(checked_predictions(table), "subject") for table in (first, second)
+    )
+    if not names.equals(other_names) or (counts.sum(axis=2) != other_counts.sum(axis=2)).any():
+        raise DatasetError("expected two models that staged the same epochs, found other subjects or labels.")
+    drawn = np.concatenate([np.ones((1, len(names)), dtype=int), _drawn_subjects(len(names), n_resamples, seed)])
+    pooled, other_pooled = (
+        figures_of_confusion(np.tensordot(drawn, units, axes=1))[figure] for units in (counts, other_counts)
+    )
+    differences = other_pooled - pooled
+    return {"difference": float(differences[0]), "interval": _interval(differences[1:], confidence)}
+
+
+def _drawn_subjects(n_subjects: int, n_resamples: int, seed: int) -> np.ndarray:
+    # how often each subject is drawn is all that matters: pooled figures come from sums over subjects
+    return np.random.default_rng(seed).multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), n_resamples)
+
+
+def _interval(resampled: np.ndarray, confidence: float) -> list[float]:
+    known = resampled[~np.isnan(resampled)]
     tail = (1 - confidence) / 2
-    intervals = {}
-    for name in names:
-        known = resampled[name][~np.isnan(resampled[name])]
-        bounds = np.quantile(known, [tail, 1 - tail]) if known.size else [np.nan, np.nan]
-        intervals[name] = [float(bound) for bound in bounds]
-    return intervals
+    bounds = np.quantile(known, [tail, 1 - tail]) if known.size else [np.nan, np.nan]
+    return [float(bound) for bound in bounds]
 
 
 def figures_by_fold(predictions: pd.DataFrame, n_resamples: int = 2000, confidence: float = 0.95) -> list[dict]:

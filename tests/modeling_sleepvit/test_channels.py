@@ -1,6 +1,13 @@
 import pytest
 
-from modeling_sleepvit.channels import PREFERRED_CHANNELS, Channel, canonical_channel, choose_channels, uv_per_unit
+from modeling_sleepvit.channels import (
+    PREFERRED_CHANNELS,
+    Channel,
+    canonical_channel,
+    choose_channels,
+    eye_of,
+    uv_per_unit,
+)
 from modeling_sleepvit.errors import ChannelError
 
 
@@ -126,3 +133,56 @@ class TestChoice:
         there = channels("EOG L", "EMG chin", "ECG", "SpO2", "A1", "E1-M2", "EEG A1-A2", "Flow")
         with pytest.raises(ChannelError, match=r"no channel that is EEG by its label: name .* one of EOG L, EMG chin"):
             choose_channels(there, None, "x.edf")
+
+
+class TestEOG:
+    @pytest.mark.parametrize(
+        ("label", "eye"),
+        [
+            ("E1-M2", "left"),
+            ("EOG E2-M2", "right"),
+            ("EOG(L)", "left"),
+            ("EOG(R)", "right"),
+            ("LOC-A2", "left"),
+            ("ROC", "right"),
+            ("EOG Left", "left"),
+            ("REOG", "right"),
+            ("EOG2", "right"),
+            ("EOG horizontal", "both"),
+            ("L", None),
+            ("E12", None),
+            ("EEG Fpz-Cz", None),
+            ("EMG submental", None),
+        ],
+    )
+    def test_labels_tell_the_eye(self, label, eye):
+        assert eye_of(label) == eye
+
+    @pytest.mark.parametrize(
+        ("labels", "n_eog", "found"),
+        [
+            (["C4-M1", "ROC", "LOC", "EOG"], 2, ["LOC", "ROC"]),
+            (["C4-M1", "ROC", "LOC", "EOG"], 1, ["EOG"]),
+            (["EOG horizontal", "EOG vertical", "E1"], 2, ["EOG horizontal", "EOG vertical"]),
+            (["C4-M1", "E2-M1"], 1, ["E2-M1"]),
+        ],
+    )
+    def test_without_names_both_eyes_are_read(self, labels, n_eog, found):
+        sources = choose_channels(channels(*labels), None, "night", n_eog)
+        assert [source.name for source in sources] == found
+        assert sources[0].notes[0].startswith("No EOG channel was named")
+
+    def test_slow_channels_and_those_without_a_voltage_are_passed_over(self):
+        recorded = [Channel("EOG(L)", "uV", 25.0), Channel("LOC", "uV", 50.0), Channel("ROC", "Ohm", 50.0)]
+        assert choose_channels(recorded, None, "night", 1)[0].name == "LOC"
+
+    @pytest.mark.parametrize(
+        ("asked", "message"),
+        [
+            (None, "expected 2 channels that are EOG by their labels, found 1"),
+            (["LOC"], "reads 2 EOG channels, found 1"),
+        ],
+    )
+    def test_too_few_are_refused(self, asked, message):
+        with pytest.raises(ChannelError, match=message):
+            choose_channels(channels("C4-M1", "LOC"), asked, "night", 2)

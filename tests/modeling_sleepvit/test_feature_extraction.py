@@ -137,6 +137,10 @@ def test_what_is_refused(waveform, sampling_rate, message):
         ({"row_profile": [0.0]}, "row_profile must hold one value for each of 20 rows, found: 1"),
         ({"epoch_seconds": 0}, "whole seconds, 1 at least, found: 0"),
         ({"clip_at": -1}, "clip_at must be positive"),
+        ({"representation": "wavelets"}, "must be 'spectrogram' or 'waveform'"),
+        ({"representation": "waveform", "scaling": "anchored"}, "needs power_scale 'log' of a spectrogram"),
+        ({"waveform_rate": 0}, "whole number of Hz"),
+        ({"num_eog_channels": -1}, "num_eog_channels must be 0 at least"),
         ({"row_widths_hz": []}, "at least 1 Hz each"),
         ({"row_widths_hz": [1] * 33}, "32 Hz together at most"),
         ({"row_widths_hz": [0, 1]}, "at least 1 Hz each"),
@@ -246,3 +250,58 @@ def test_round_trip_through_the_auto_class(extractor, tmp_path):
     np.testing.assert_array_equal(
         loaded(waveform, sampling_rate=100)["input_values"], extractor(waveform, sampling_rate=100)["input_values"]
     )
+
+
+# EOG and waveforms
+
+
+def test_eog_has_rows_of_its_own():
+    extractor = SleepViTFeatureExtractor.from_preset("published-eog")
+    eog = np.stack([sine(10, 50), sine(25, 50)])
+    features = extractor(np.stack([sine(10, 125)] * 2), 125, eog_waveform=eog, eog_sampling_rate=50)
+    assert features["input_values"].shape == (1, 2, 20, 30)
+    rows = features["eog_values"]
+    assert rows.shape == (1, 2, 26, 30)
+    np.testing.assert_allclose(rows[0, 0, 10], 181.48, rtol=1e-3)
+    assert rows[0, 0].argmax(axis=0).tolist() == [10] * 30
+    robust = SleepViTFeatureExtractor(num_eog_channels=1)
+    waveform, eog = noise(5 * 30 * 100), noise(5 * 30 * 100)
+    features = robust(waveform, 100, eog_waveform=eog)
+    assert np.median(features["eog_values"], axis=(0, 3)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_eog_channels", "eog", "message"),
+    [
+        (1, None, "expected 1 EOG channels, found none"),
+        (0, noise(6000), "expected 0 EOG channels, found one"),
+        (2, noise(6000), r"must hold 2 channels .*found: 1 channels"),
+        (1, noise(30_000), r"as many epochs .*\(2 of 30 s\), found: 1 channels, 10 epochs"),
+    ],
+)
+def test_an_eog_that_does_not_fit_is_refused(num_eog_channels, eog, message):
+    with pytest.raises(ValueError, match=message):
+        SleepViTFeatureExtractor(num_eog_channels=num_eog_channels)(noise(6000), 100, eog_waveform=eog)
+
+
+def test_a_waveform_stays_one_second_by_second():
+    extractor = SleepViTFeatureExtractor.from_preset("published-waveform")
+    waveform = noise((2, 2 * 30 * 125))
+    seconds = extractor(waveform, sampling_rate=125)["input_values"]
+    assert seconds.shape == (2, 2, 125, 30)
+    np.testing.assert_array_equal(seconds.swapaxes(2, 3).reshape(2, 2, -1)[1], waveform[:, 30 * 125 :])
+    slower = extractor(np.sin(2 * np.pi * 3 * np.arange(30 * 250) / 250), sampling_rate=250)["input_values"]
+    expected = np.sin(2 * np.pi * 3 * np.arange(30 * 125) / 125)
+    np.testing.assert_allclose(slower[0, 0].T.ravel()[200:-200], expected[200:-200], atol=1e-2)
+
+
+def test_a_scaled_waveform_has_unit_spread_whatever_its_gain_and_no_holes():
+    extractor = SleepViTFeatureExtractor(representation="waveform", clip_at=4)
+    waveform = noise(5 * 30 * 100)
+    waveform[100:110] = np.nan
+    seconds = extractor(waveform, sampling_rate=100)["input_values"]
+    np.testing.assert_allclose(extractor(7 * waveform + 50, sampling_rate=100)["input_values"], seconds, atol=1e-4)
+    assert np.isfinite(seconds).all()
+    assert np.abs(seconds).max() <= 4
+    assert seconds.std() == pytest.approx(1, abs=0.05)
+    assert seconds[0, 0, :10, 1].tolist() == [0] * 10

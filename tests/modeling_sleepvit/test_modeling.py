@@ -14,8 +14,8 @@ from modeling_sleepvit import (
     SleepViTSequenceConfig,
     SleepViTSequenceModel,
 )
-from modeling_sleepvit.feature_extraction_sleepvit import frequency_cut
 from modeling_sleepvit.modeling_sleepvit import rotary_rotations, rotated, staging_loss
+from modeling_sleepvit.spectral_rows import frequency_cut
 
 from .tiny_models import TINY_EPOCHS, TINY_SEQUENCES, inputs_of, tiny_epoch_config, tiny_model, tiny_sequence_config
 

@@ -5,10 +5,11 @@ from itertools import groupby
 
 import numpy as np
 
-from modeling_sleepvit.feature_extraction_sleepvit import SleepViTFeatureExtractor, row_extremes
+from modeling_sleepvit.feature_extraction_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.hypnogram import Hypnogram
 from modeling_sleepvit.recordings import Recording
 from modeling_sleepvit.signal_quality import epoch_faults
+from modeling_sleepvit.spectral_rows import row_extremes
 from modeling_sleepvit.stages import SLEEP_STAGES, STAGES, UNSCORED
 
 from ..night_times import time_label
