@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from modeling_sleepvit import Recording, SleepViTFeatureExtractor
+from modeling_sleepvit import Recording, SleepViTConfig, SleepViTFeatureExtractor, SleepViTForAudioClassification
 from modeling_sleepvit.explain_sleepvit import explain_night
 from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
 from modeling_sleepvit.stager import load_stager
@@ -95,6 +95,21 @@ def test_every_kind_of_model_gives_a_report(tmp_path, tiny_checkpoints, kind):
     assert "the first of 2 channels" in text
     assert "One note." in text
     assert embedded_data(text)["times"][3] == "0:01:30"  # no clock time is known
+
+
+def test_a_model_that_cannot_be_explained_still_gives_a_report(tmp_path, night_report):
+    """A recurrent one has no attention to follow; the page says so in place of explanations."""
+    config = SleepViTConfig(encoder_type="lstm", pooling="mean", hidden_size=8, num_hidden_layers=1)
+    model = SleepViTForAudioClassification(config)
+    model.save_pretrained(tmp_path)
+    SleepViTFeatureExtractor().save_pretrained(tmp_path)
+    stager = load_stager(tmp_path)
+    recording = Recording(eeg_like(4 * 3000)[None], 100, ("Fpz-Cz",))
+    write_night_report(tmp_path / "night.html", stager, recording, stager(recording))
+    text = (tmp_path / "night.html").read_text(encoding="utf-8")
+    assert embedded_data(text)["explained"]["epochs"] == {}
+    assert "Not explained: " in text
+    assert "Next explained" not in text
 
 
 def test_a_night_without_a_scored_epoch_gives_a_report(tmp_path, night_report):
