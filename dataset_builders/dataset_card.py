@@ -21,7 +21,6 @@ MOST_SUBJECTS_LISTED = 100
 LICENCES = {
     "odc-by": "Open Data Commons Attribution License 1.0 (ODC-BY 1.0), that of the source; name the source.",
     "other": "The data use agreement of the source, which forbids passing the data on: keep this dataset private.",
-    "": "That of the source, which whoever prepared this dataset knows; fill it in before you share it.",
 }
 
 
@@ -69,7 +68,7 @@ def write_card(
     splits = list(dict.fromkeys(recordings["split"]))
     card_data = DatasetCardData(
         pretty_name=_name(builder),
-        license=config.licence or "unknown",
+        license=config.licence or None,
         task_categories=["audio-classification"],
         tags=["sleep-staging", "eeg", "polysomnography", "sleepvit"],
         configs=[
@@ -105,7 +104,7 @@ def write_card(
             recordings.groupby("split", sort=False, as_index=False)[[*STAGES, "n_scored"]].sum()
         ),
         subject_table=markdown_table(by_subject) if len(by_subject) <= MOST_SUBJECTS_LISTED else "",
-        licence=LICENCES.get(config.licence, config.licence),
+        licence=LICENCES.get(config.licence),
         citation=config.citation,
         repo=repo,
     )

@@ -59,6 +59,9 @@ def model_card(
     }
     if validation:
         header["eval_results"] = results_of(validation, record["data"]["name"], "validation")
+    base = record and record["settings"].get("model_name_or_path")
+    if base and "/" in base:  # the name alone of a folder is no id
+        header["base_model"] = base.partition("@")[0]
     if record and "emissions_g" in record:
         header["co2_eq_emissions"] = {"emissions": record["emissions_g"], "source": "CodeCarbon"}
     environment = Environment(

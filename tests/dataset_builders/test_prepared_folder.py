@@ -64,6 +64,8 @@ def test_the_card_tells_what_is_in_it(cohort, tmp_path):
     assert prepared.recordings["n_scored"].tolist() == [8] * 8
     assert prepared.recordings["notes"].str.contains("No channel was named: Fpz-Cz was read").all()
     assert "| note |" not in card
+    assert "icence" not in card
+    assert "license" not in card, "nobody has said under which one"
 
 
 def test_a_cohort_whose_subjects_nobody_named_says_so(cohort, tmp_path):

@@ -5,6 +5,7 @@ The Hub is the one in `tests/hub_server.py`. Loading takes its processes seconds
 
 import ast
 import json
+import shutil
 import sys
 
 import pytest
@@ -116,17 +117,25 @@ def pushed(hub, tiny_checkpoints):
 
 
 @pytest.fixture(scope="module")
+def data_alone(tiny_checkpoints, tmp_path_factory) -> str:
+    """A checkpoint whose configuration names code that is not beside it, as those of the package may do."""
+    folder = tmp_path_factory.mktemp("data") / "alone"
+    shutil.copytree(tiny_checkpoints["sequence"], folder, ignore=shutil.ignore_patterns("*.py"))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
 def elsewhere(pushed):
     """What the repositories give in a process that cannot import this package, by name."""
     return pushed.run(("-c", ELSEWHERE, json.dumps(MODELS)), package=False).json
 
 
 @pytest.fixture(scope="module")
-def here(pushed, tiny_checkpoints):
+def here(pushed, tiny_checkpoints, data_alone):
     """What repositories, folders and the embedded checkpoint give where this package is installed, by place."""
     repositories = {f"owner/{name}": head for name, head in MODELS.items()}
     folders = {str(tiny_checkpoints[name]): head for name, head in MODELS.items()}
-    folders[embedded_checkpoint()] = MODELS["sequence"]
+    folders |= {embedded_checkpoint(): MODELS["sequence"], data_alone: MODELS["sequence"]}
     return pushed.run(("-c", HERE, json.dumps(repositories), json.dumps(folders))).json
 
 
@@ -172,6 +181,10 @@ def test_pushed_on_without_the_package_it_gives_the_same(elsewhere):
 def test_with_the_package_it_is_loaded_without_a_question(here, tiny_checkpoints, name):
     assert here[f"owner/{name}"]["modules"] == ["modeling_sleepvit"]
     assert here[f"owner/{name}"] == here[str(tiny_checkpoints[name])]
+
+
+def test_code_that_is_named_and_not_there_does_no_harm_to_the_package(here, tiny_checkpoints, data_alone):
+    assert here[data_alone] == here[str(tiny_checkpoints["sequence"])]
 
 
 def test_what_a_repository_asks_of_its_user_is_little():

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from modeling_sleepvit import embedded_checkpoint
 from modeling_sleepvit.hub_code import CODE
@@ -57,6 +58,37 @@ def test_the_embedded_checkpoint_can_be_pushed_with_its_card(hub):
     for name in ("README.md", "model.safetensors"):
         assert files[name] == (folder / name).read_bytes(), name
     assert "modeling_sleepvit.py" in files
+
+
+def test_without_a_card_it_gets_one_of_what_it_tells_itself(hub, checkpoint, tmp_path):
+    folder = tmp_path / "bare"
+    shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("README.md"))
+    push(hub, folder, "owner/bare")
+    card = hub.repos["owner/bare"].files["README.md"].decode()
+    assert "# bare\n" in card
+    assert "8 neighbouring epochs are read together" in card
+    assert "## Figures" not in card
+    assert not (folder / "README.md").exists()
+
+
+HF = """
+import sys
+from huggingface_hub.cli.hf import main
+
+commands = (["upload", "owner/by-hand", sys.argv[1], "."], ["download", "owner/by-hand", "--local-dir", "down"])
+for command in commands:
+    sys.argv = ["hf", *command]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, command
+"""
+
+
+def test_the_hub_s_own_command_moves_checkpoints_too(hub, checkpoint):
+    hub.run(("-c", HF, checkpoint), package=False)
+    for path in checkpoint.iterdir():
+        assert (hub.work / "down" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def refused(outcome) -> str:
@@ -184,6 +216,9 @@ def test_what_a_training_pushes_works_without_the_package_and_can_be_fine_tuned(
     without = {name: value for name, value in trained.items() if name != "model"}
     tuning = without | {"model_name_or_path": "owner/trained", "num_train_epochs": 1, "hub_model_id": "owner/tuned"}
     train_on(hub, tuning | {"output_dir": str(tmp_path / "tuned")}, tmp_path)
+    card = ModelCard(hub.repos["owner/tuned"].files["README.md"].decode())
+    assert card.data.base_model == "owner/trained"
+    assert "`owner/trained`" in card.content
     again = without | {
         "model_name_or_path": "owner/tuned",
         "output_dir": str(tmp_path / "again"),
