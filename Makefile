@@ -42,6 +42,7 @@ bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.choices
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.exports
 
 # Times, measured anew on this machine.
 bench-speed: .venv/.installed-test

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score, f1_score
 
-from benchmarks import choices, fine_tuning, leave_one_subject_out, prepare, scaling, transfer
+from benchmarks import choices, exports, fine_tuning, leave_one_subject_out, prepare, scaling, transfer
 from dataset_builders.splits import Splits
 from model_cards.build_cards import checkpoint_card, figures_marks, figures_table
 from modeling_sleepvit import (
@@ -92,6 +92,7 @@ def test_the_readme_shows_them(metrics):
         ("transfer", transfer.transfer_table),
         ("fine_tuning", fine_tuning.fine_tuning_table),
         ("choices", choices.choices_table),
+        ("exports", exports.exports_table),
     ],
 )
 def test_the_tables_of_the_benchmarks_are_those_of_their_results(name, table):
