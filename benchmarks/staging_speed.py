@@ -1,4 +1,4 @@
-"""How long staging a night takes, as a multiple of a floor measured in the same run.
+"""How long staging a night and writing its report take, as a multiple of a floor measured in the same run.
 
     python -m benchmarks.staging_speed
 
@@ -7,6 +7,7 @@ The floor is what no spectral stager can do without: the spectrogram of the same
 """
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import numpy as np
 import torch
 from scipy import signal
 
+from modeling_sleepvit.recordings import recording_from_array
 from modeling_sleepvit.stager import load_stager
 from train_scripts.evaluate_checkpoint import write_metrics
+from train_scripts.night_report.page import write_night_report
 
 
 HOURS = 8
@@ -25,24 +28,29 @@ RESULTS = Path(__file__).parent / "results" / "staging_speed.json"
 
 
 def main() -> None:
-    """Time floor and staging by turns, print medians and their ratio, and write them to `results/`."""
+    """Time floor, staging and report by turns, print medians and their ratio, and write them to `results/`."""
     night = np.random.default_rng(0).normal(scale=20, size=HOURS * 3600 * SAMPLING_RATE).astype(np.float32)
+    recording = recording_from_array(night, SAMPLING_RATE)
     stager = load_stager()
-    stages = {
-        "floor: spectrogram by SciPy": lambda: signal.spectrogram(
-            night, SAMPLING_RATE, window=("tukey", 0.25), nperseg=SAMPLING_RATE, noverlap=0
-        ),
-        "feature extractor": lambda: stager.feature_extractor(night, sampling_rate=SAMPLING_RATE),
-        "whole pipeline": lambda: stager(night, sampling_rate=SAMPLING_RATE),
-    }
-    seconds = {name: [] for name in stages}
-    for run in stages.values():
-        run()  # the first call also pays for caches and threads
-    for _ in range(REPEATS):
-        for name, run in stages.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+    hypnogram = stager(recording)
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "night.html"
+        stages = {
+            "floor: spectrogram by SciPy": lambda: signal.spectrogram(
+                night, SAMPLING_RATE, window=("tukey", 0.25), nperseg=SAMPLING_RATE, noverlap=0
+            ),
+            "feature extractor": lambda: stager.feature_extractor(night, sampling_rate=SAMPLING_RATE),
+            "whole pipeline": lambda: stager(recording),
+            "report": lambda: write_night_report(report, stager, recording, hypnogram),
+        }
+        seconds = {name: [] for name in stages}
+        for run in stages.values():
+            run()  # the first call also pays for caches and threads
+        for _ in range(REPEATS):
+            for name, run in stages.items():
+                start = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     floor = next(iter(medians.values()))
     for name, median in medians.items():
