@@ -16,10 +16,11 @@ from dataset_builders.markdown_tables import markdown_table
 from dataset_builders.sleep_edf import CITATION
 from modeling_sleepvit.embedded import embedded_checkpoint
 from modeling_sleepvit.errors import CheckpointError
+from modeling_sleepvit.hub_card import CARD_FILE
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
-from train_scripts.model_card import CARD_FILE, model_card, results_of
+from train_scripts.model_card import model_card, results_of
 from train_scripts.running import run_script
 from train_scripts.training_record import RECORD_FILE, read_record
 

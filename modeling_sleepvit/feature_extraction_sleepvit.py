@@ -12,6 +12,7 @@ import numpy as np
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 from transformers.utils import TensorType
 
+from .hub_card import PushedWithCard
 from .spectral_rows import (
     frequency_cut,
     one_hertz_power,
@@ -40,7 +41,7 @@ POWER_FLOOR = 1e-10
 """uV^2/Hz; far below any EEG, also at a hundredth of its amplitude, so that only a dead channel lies under it."""
 
 
-class SleepViTFeatureExtractor(FeatureExtractionMixin):
+class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
     """Turns one recording into the `input_values` of the SleepViT models, epoch by epoch.
 
     Args:

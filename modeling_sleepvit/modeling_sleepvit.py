@@ -25,6 +25,7 @@ from .embeddings_sleepvit import (
     rotary_rotations,
     rotated,
 )
+from .hub_card import PushedWithCard
 
 
 def staging_loss(logits, labels, config: SleepViTEncoderConfig, num_items_in_batch=None, **kwargs) -> torch.Tensor:
@@ -162,7 +163,7 @@ class SleepViTLayer(GradientCheckpointingLayer):
         return hidden_states + self.dropout(self.mlp(self.layernorm_after(hidden_states)))
 
 
-class SleepViTPreTrainedModel(PreTrainedModel):
+class SleepViTPreTrainedModel(PushedWithCard, PreTrainedModel):
     """Weight initialisation and what the library may do with the epoch models."""
 
     config: SleepViTConfig

@@ -8,6 +8,7 @@ import torch
 from transformers import Pipeline
 
 from .errors import ChannelError, RecordingError, SettingError
+from .hub_card import PushedWithCard
 from .hypnogram import Hypnogram
 from .night_staging import night_probabilities
 from .recordings import Recording, read_recording, recording_from_array, recording_from_raw
@@ -15,7 +16,7 @@ from .signal_quality import unscorable_epochs
 from .stages import STAGES, UNSCORED
 
 
-class SleepStagingPipeline(Pipeline):
+class SleepStagingPipeline(PushedWithCard, Pipeline):
     """Stages whole nights with a SleepViT checkpoint; `pipeline("sleep-staging", model=...)` makes it.
 
     Call it with one night or a list of nights. A night is the path of an EDF, BDF or FIF file, a `Recording`, an MNE

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset_builders.markdown_tables import markdown_table
 from modeling_sleepvit import SleepViTFeatureExtractor
+from modeling_sleepvit.hub_card import CARD_FILE, CARD_HEADER
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
 
@@ -17,7 +18,6 @@ from .training_settings import StagingModel
 
 
 TEMPLATE = Path(__file__).with_name("model_card.md")
-CARD_FILE = "README.md"
 METRIC_NAMES = {
     "kappa": "Cohen's kappa",
     "macro_f1": "macro-F1",
@@ -51,12 +51,7 @@ def model_card(
     """
     config, classes = model.config, tuple(model.config.id2label.values())
     validation = (record or {}).get("validation")
-    header = {
-        "library_name": "transformers",
-        "pipeline_tag": "other",
-        "tags": ["sleep-staging", "sleep", "eeg", "polysomnography"],
-        "model_name": name,
-    }
+    header = CARD_HEADER | {"model_name": name}
     if validation:
         header["eval_results"] = results_of(validation, record["data"]["name"], "validation")
     base = record and record["settings"].get("model_name_or_path")

@@ -10,11 +10,12 @@ from tempfile import TemporaryDirectory
 
 from modeling_sleepvit import SleepStagingPipeline
 from modeling_sleepvit.errors import CheckpointError
+from modeling_sleepvit.hub_card import CARD_FILE
 from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.stager import load_stager
 
 from .hub_upload import check_repo_id, upload_folder
-from .model_card import CARD_FILE, model_card
+from .model_card import model_card
 from .running import run_script
 from .training_record import read_record
 

@@ -164,6 +164,14 @@ def test_its_configuration_names_every_auto_class_and_the_pipeline(pushed, elsew
     assert "auto_map" not in config.get("epoch_config", {})
 
 
+@pytest.mark.parametrize("name", [*MODELS, "epoch-again"])
+def test_a_new_repository_begins_with_a_card_that_is_true(pushed, elsewhere, name):
+    card = pushed.repos[f"owner/{name}"].files["README.md"].decode()
+    assert f'pipeline("sleep-staging", model="owner/{name}", trust_remote_code=True)' in card
+    assert "not a medical device" in card
+    assert "More Information Needed" not in card
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_it_gives_the_same_without_the_package(elsewhere, here, tiny_checkpoints, name):
     there, at_home = elsewhere[name], here[str(tiny_checkpoints[name])]
