@@ -82,6 +82,10 @@ def main(argv: list[str] | None = None) -> int:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     n_epochs = f"{len(epochs)} epoch{'' if len(epochs) == 1 else 's'}"
     print(f"{stem}: {n_epochs} explained by {args.method.replace('_', ' ')}; see {pictures} and {table}")
+    n_votes = len(prepared["input_values"])
+    vote = f"Explained from {recording.channel_names[0]} alone, the first of {n_votes} channels that voted."
+    for note in (*recording.notes, *([vote] if n_votes > 1 else [])):
+        print(f"    {note}")
     return 0
 
 

@@ -86,6 +86,15 @@ def test_epochs_of_a_stage_are_spread_over_the_night(explain, night, tiny_checkp
     assert {of_stage[0], of_stage[-1]} <= set(chosen) <= set(of_stage)
 
 
+def test_of_several_channels_that_vote_the_first_is_explained_and_named(tiny_checkpoints, write_edf, tmp_path, capsys):
+    path = write_edf(tmp_path / "two.edf", labels=("EEG C4-A1", "EEG C3-A2"), seconds=60)
+    chosen = ("--epoch", "1", "--channels", "C3-M2,C4-M1", "--output", str(tmp_path))
+    assert main(["explain", str(path), *chosen, "--model", str(tiny_checkpoints["sequence"])]) == 0
+    out = capsys.readouterr().out
+    assert "two: 1 epoch explained by" in out
+    assert "Explained from EEG C3-A2 alone, the first of 2 channels that voted." in out
+
+
 def test_another_stage_can_be_the_target(explain):
     _, _, table, _ = explain("--epoch", 2, "--target", "S2")
     assert set(table["target"]) == {"N2"}

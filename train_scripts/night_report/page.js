@@ -89,7 +89,7 @@
       element(id).setAttribute("y2", 1 - uv / range);
     }
     element("eeg-axis").innerHTML =
-      `<span style="top: 7px">−${range} µV</span><span style="top: 50%">0</span>` +
+      `<span style="top: 7px">−${range}</span><span style="top: 50%">0 µV</span>` +
       `<span style="top: calc(100% - 7px)">${range}</span>`;
   }
 
