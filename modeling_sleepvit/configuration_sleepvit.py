@@ -89,7 +89,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
 
     def to_diff_dict(self) -> dict:
         """Give what `config.json` holds: what differs from the library's defaults, and the names of the code."""
-        return super().to_diff_dict() | named_code(self.AUTO_CLASSES, self.name_or_path)
+        return super().to_diff_dict() | named_code(self.AUTO_CLASSES)
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs) -> None:
         """Save `config.json` and beside it the code that it names; every model saves its configuration this way.
@@ -100,7 +100,7 @@ class SleepViTEncoderConfig(PreTrainedConfig):
             **kwargs: see `PreTrainedConfig.save_pretrained`.
         """
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        copy_code(named_code(self.AUTO_CLASSES, self.name_or_path), save_directory, self.name_or_path)
+        copy_code(self.AUTO_CLASSES, save_directory, self.name_or_path)
 
     @classmethod
     def from_preset(cls, name: str, **overrides):

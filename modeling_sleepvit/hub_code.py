@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 from transformers.dynamic_module_utils import get_relative_imports
-from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file
+from transformers.utils import TRANSFORMERS_DYNAMIC_MODULE_NAME, cached_file, logging
 
+
+logger = logging.get_logger(__name__)
 
 CODE = Path(__file__).parent
 IS_INSTALLED = not __name__.startswith(f"{TRANSFORMERS_DYNAMIC_MODULE_NAME}.")
@@ -25,50 +27,41 @@ PIPELINES = {
 }
 
 
-def named_code(auto_classes: dict[str, str], origin: str = "") -> dict[str, dict]:
+def named_code(auto_classes: dict[str, str]) -> dict[str, dict]:
     """Name the code of a checkpoint as `config.json` does.
 
     Args:
         auto_classes: "module.Class" of its configuration and models by Auto class.
-        origin: folder or Hub id that a checkpoint was loaded from, for the copy of this file that came with it.
 
     Returns:
-        `auto_map` and `custom_pipelines`, without classes whose file cannot be found.
+        `auto_map` and `custom_pipelines`.
     """
-    return {
-        "auto_map": {
-            name: path for name, path in (auto_classes | FEATURE_EXTRACTOR).items() if _find(_module_of(path), origin)
-        },
-        "custom_pipelines": {
-            task: dict(entry) for task, entry in PIPELINES.items() if _find(_module_of(entry["impl"]), origin)
-        },
-    }
+    return {"auto_map": auto_classes | FEATURE_EXTRACTOR, "custom_pipelines": PIPELINES}
 
 
-def copy_code(named: dict[str, dict], folder: str | Path, origin: str = "") -> None:
+def copy_code(auto_classes: dict[str, str], folder: str | Path, origin: str) -> None:
     """Copy the files of the named code, and the siblings they import, into the folder of a checkpoint.
 
     Args:
-        named: as `named_code` gives it.
+        auto_classes: as for `named_code`.
         folder: of the checkpoint.
-        origin: as for `named_code`.
+        origin: folder or Hub id that the checkpoint was loaded from; the copy of this file that came with it needs it.
     """
-    pipelines = [entry["impl"] for entry in named["custom_pipelines"].values()]
-    todo = [_module_of(path) for path in (*named["auto_map"].values(), *pipelines)]
-    done = set()
+    paths = [*auto_classes.values(), *FEATURE_EXTRACTOR.values(), *(entry["impl"] for entry in PIPELINES.values())]
+    todo, done = [path.split(".")[0] for path in paths], set()
     while todo:
         module = todo.pop()
+        if module in done:
+            continue
+        done.add(module)
         file = _find(module, origin)
-        if module not in done and file is not None:
-            done.add(module)
-            todo += get_relative_imports(file)
-            copy = Path(folder) / file.name
-            if copy.resolve() != file.resolve():
-                shutil.copyfile(file, copy)
-
-
-def _module_of(path: str) -> str:
-    return path.split(".")[0]
+        if file is None:
+            logger.warning(f"{module}.py of {origin or 'this checkpoint'} cannot be found: {folder} lacks it.")
+            continue
+        todo += get_relative_imports(file)
+        copy = Path(folder) / file.name
+        if copy.resolve() != file.resolve():
+            shutil.copyfile(file, copy)
 
 
 def _find(module: str, origin: str) -> Path | None:
