@@ -112,6 +112,7 @@ def _attention_flow(decisions: Decisions, step: Callable[[torch.Tensor, torch.Te
     logits = decisions.chosen(decisions.logits(embeddings, window_maps))
     n_tokens = config.num_patches + 1
     if [attention.shape[-1] for attention in epoch_maps] != [n_tokens] * config.num_hidden_layers:
+        # layers that are not this package's
         raise SettingError(
             f"{type(decisions.encoder).__name__} gave {len(epoch_maps)} attention maps, expected "
             f"{config.num_hidden_layers} over {n_tokens} tokens each; take integrated_gradients or occlusion."
@@ -170,13 +171,16 @@ def _patch_map(decisions: Decisions, patches: torch.Tensor) -> torch.Tensor:
 # Changing the values
 
 
-def integrated_gradients(decisions: Decisions, baseline: float = 0.0, steps: int = 24) -> Attribution:
+def integrated_gradients(
+    decisions: Decisions, baseline: float = 0.0, steps: int = 24, neighbours: bool = True
+) -> Attribution:
     """Add up the gradient of the chosen class's logit on the straight way from a baseline to the values.
 
     Args:
         decisions: of any model.
         baseline: value of every row at the start; 0 is the centre of a scaled row.
         steps: points on the way (Gauss-Legendre).
+        neighbours: whether to find the relevance of the epochs of a window, which is half of the work.
 
     Returns:
         logits; they sum to the logit difference, up to the completeness gap. Those of the epochs of a window are found
@@ -191,19 +195,20 @@ def integrated_gradients(decisions: Decisions, baseline: float = 0.0, steps: int
         whole, start = (decisions.chosen(_logits_of_values(decisions, x)) for x in (decisions.values, empty))
         empty_epoch = decisions.embed(empty[:1, :1])  # (1, 1, hidden)
     epoch_relevance = None
-    if decisions.windows is not None:
+    if decisions.windows is not None and neighbours:
         end = decisions.windows.embeddings
         ways = _along_the_way(decisions, Decisions.logits, end, empty_epoch.expand_as(end), steps)
         epoch_relevance = ways.sum(dim=-1)
     return Attribution(found, epoch_relevance, found.sum(dim=-1), whole - start)
 
 
-def occlusion(decisions: Decisions, baseline: float = 0.0) -> Attribution:
+def occlusion(decisions: Decisions, baseline: float = 0.0, neighbours: bool = True) -> Attribution:
     """Put a baseline in the place of each patch, of each whole band and of each epoch, and see what the class loses.
 
     Args:
         decisions: of any model.
         baseline: value put there; 0 is the centre of a scaled row.
+        neighbours: whether to find the relevance of the epochs of a window.
 
     Returns:
         by how much the logarithm of the class's probability falls.
@@ -219,7 +224,7 @@ def occlusion(decisions: Decisions, baseline: float = 0.0) -> Attribution:
     )  # (decisions, explained epochs, occluders)
     n_patches = patches.shape[:-3].numel()
     epoch_relevance = None
-    if decisions.windows is not None:
+    if decisions.windows is not None and neighbours:
         embeddings = decisions.windows.embeddings
         with torch.no_grad():
             empty_epoch = decisions.embed(torch.full_like(decisions.values[:1, :1], baseline))[0]  # (1, hidden)

@@ -17,9 +17,11 @@ from torch import nn
 from .attributions import METHODS, NEED_ATTENTION_MAPS
 from .decisions import Decisions, Windows, decisions_of_night, encoder_of, left_as_it_was
 from .errors import SettingError
+from .night_staging import EPOCHS_PER_BATCH
 
 
-DEFAULT_METHOD = "relevance"
+DEFAULT_METHOD = "integrated_gradients"
+"""The one whose most relevant patches, deleted, cost a stage the most on held-out epochs."""
 
 FREQUENCY_CUT_HZ = (*range(16), 16, 20, 24, 28, 32)
 """Edges in Hz of the 20 rows of the published frequency cut."""
@@ -46,7 +48,7 @@ class Explanation:
             windows, lent by neighbours or calibrated, as the staging of a night does.
         method: name of the method.
         epoch_relevance: (decisions, epochs) what each epoch of the window did, by the same method over the sequence
-            encoder's tokens; None for an epoch model.
+            encoder's tokens; None for an epoch model, and where it was left out.
         epoch: (decisions,) int place in the window of the epoch whose stage is explained; None for an epoch model.
         window: (decisions, epochs) int epochs of the night that the window holds, -1 beyond its ends; `explain_night`.
         logit_difference: (decisions,) of integrated_gradients: the class's logit minus that of the baseline.
@@ -113,7 +115,8 @@ def explain(
         attention_mask: (batch, epochs) for a sequence model, 1 for an epoch and 0 for padding; None without padding.
         row_edges_hz: edges in Hz of the rows, as the feature extractor knows them; None stands for those of the
             published frequency cut where there are 20 rows, and for rows of 1 Hz where there are 32.
-        **options: of the method: `baseline` (integrated_gradients, occlusion), `steps` (integrated_gradients).
+        **options: of integrated_gradients and occlusion: `baseline`, and `neighbours`, False of which leaves
+            `epoch_relevance` out and saves time; of integrated_gradients: `steps`.
 
     Returns:
         the explanation; its `relevance` covers all epochs of a window.
@@ -128,7 +131,8 @@ def explain(
         windows = None
         if hasattr(model.config, "sequence_length"):
             with torch.no_grad():
-                embeddings = model.sleepvit.encode_epochs(values)
+                parts = values.split(max(1, EPOCHS_PER_BATCH // max(1, values.shape[1])))
+                embeddings = torch.cat([model.sleepvit.encode_epochs(part) for part in parts])
             everyone = torch.arange(values.shape[1], device=values.device).expand(len(values), -1)
             windows = Windows(
                 embeddings, everyone, _epochs_for(model, values, epoch), _mask_for(embeddings, attention_mask)
@@ -179,6 +183,8 @@ def explain_night(
     _check_method(model, method)
     n_epochs = len(input_values)
     chosen = np.arange(n_epochs) if epochs is None else np.asarray(epochs, dtype=np.int64).reshape(-1)
+    if not len(chosen):
+        raise SettingError("there is nothing to explain: expected one epoch at least, found none.")
     if is_scorable is not None:
         is_scorable = torch.as_tensor(is_scorable, dtype=torch.bool)
     for number in chosen.tolist():
@@ -244,6 +250,11 @@ def _check_method(model: nn.Module, method: str) -> None:
         raise SettingError(
             f"explain needs a model that reads the spectrogram of the EEG alone, found encoder_type "
             f"{config.encoder_type!r} with {config.num_eog_channels} EOG channels."
+        )
+    if method != "occlusion" and any(parameter.is_inference() for parameter in model.parameters()):
+        raise SettingError(
+            f"{method} needs gradients, which the weights of this model cannot have: they were made inside "
+            "torch.inference_mode(); load the model outside of it."
         )
     if method in NEED_ATTENTION_MAPS and config.encoder_type != "vtrans":
         others = ", ".join(name for name in METHODS if name not in NEED_ATTENTION_MAPS)

@@ -198,6 +198,14 @@ def test_an_epoch_of_a_night_is_explained_as_in_its_window(name, method):
         np.testing.assert_allclose(found.relevance, of_epochs, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
+def test_the_neighbours_may_be_left_out(method):
+    model, x = MODELS["sequence"]
+    brief, whole = (explain(model, x, method=method, neighbours=neighbours) for neighbours in (False, True))
+    assert brief.epoch_relevance is None
+    np.testing.assert_array_equal(brief.relevance, whole.relevance)
+
+
 def test_a_night_shorter_than_the_window_and_epochs_that_cannot_be_scored():
     model = scaled_up(MODELS["sequence"][0])
     torch.manual_seed(5)
@@ -214,6 +222,8 @@ def test_a_night_shorter_than_the_window_and_epochs_that_cannot_be_scored():
         explain_night(model, night, epochs=[2], is_scorable=is_scorable)
     with pytest.raises(SettingError, match="epoch 4 is not in this night: expected 0 to 3"):
         explain_night(model, night, epochs=[0, 4])
+    with pytest.raises(SettingError, match="nothing to explain"):
+        explain_night(model, night, epochs=[])
 
 
 # Before and after
@@ -299,6 +309,15 @@ def test_models_without_stages_or_attention_are_refused():
     with pytest.raises(SettingError, match="SleepViTModel gave 1 attention maps, expected 2 over 7 tokens"):
         explain(blind, x, method="relevance")
     assert np.isfinite(explain(blind, x, method="occlusion").relevance).all()
+
+
+def test_weights_that_cannot_have_gradients_are_refused():
+    model, x = MODELS["epoch"]
+    with torch.inference_mode():
+        loaded = SleepViTForAudioClassification(model.config)
+    with pytest.raises(SettingError, match="load the model outside of it"):
+        explain(loaded, x, method="relevance")
+    assert np.isfinite(explain(loaded, x, method="occlusion").relevance).all()
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "bilstm", "lstm-vtrans"])

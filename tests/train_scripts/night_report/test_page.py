@@ -98,11 +98,11 @@ def test_every_kind_of_model_gives_a_report(tmp_path, tiny_checkpoints, kind):
 
 
 def test_a_model_that_cannot_be_explained_still_gives_a_report(tmp_path, night_report):
-    """A recurrent one has no attention to follow; the page says so in place of explanations."""
-    config = SleepViTConfig(encoder_type="lstm", pooling="mean", hidden_size=8, num_hidden_layers=1)
+    """One that reads the waveform knows no bands; the page says so in place of explanations."""
+    config = SleepViTConfig(encoder_type="inception-vtrans", num_rows=100, hidden_size=8, num_hidden_layers=1)
     model = SleepViTForAudioClassification(config)
     model.save_pretrained(tmp_path)
-    SleepViTFeatureExtractor().save_pretrained(tmp_path)
+    SleepViTFeatureExtractor(representation="waveform", scaling="none").save_pretrained(tmp_path)
     stager = load_stager(tmp_path)
     recording = Recording(eeg_like(4 * 3000)[None], 100, ("Fpz-Cz",))
     write_night_report(tmp_path / "night.html", stager, recording, stager(recording))
