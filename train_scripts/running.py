@@ -4,7 +4,10 @@ import os
 import sys
 from collections.abc import Callable
 
+from huggingface_hub.utils import httpx
+
 from modeling_sleepvit.errors import SleepViTError
+from modeling_sleepvit.hub_errors import hub_refusal
 
 
 USER_ERROR = 2
@@ -30,6 +33,10 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
         # the reader of our output, for example `head`, has seen enough; nothing more can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except httpx.HTTPError as error:
+        reason = hub_refusal(error, "write") or f"{type(error).__name__}: {error}"
+        report_error(f"the Hub: {reason}; what was written on this machine is kept.")
+        return USER_ERROR
     except OSError as error:
         report_error(sentence_about(error))
         return USER_ERROR

@@ -33,7 +33,11 @@ def with_all_they_import(modules: set[str]) -> set[str]:
 
 CODE_FILES = with_all_they_import(set(ENTRIES))
 
-MODELS = {"epoch": "AutoModelForAudioClassification", "sequence": "AutoModelForAudioFrameClassification"}
+MODELS = {
+    "epoch": "AutoModelForAudioClassification",
+    "sequence": "AutoModelForAudioFrameClassification",
+    "center": "AutoModelForAudioFrameClassification",
+}
 
 PUSH = """
 import sys, modeling_sleepvit, transformers
@@ -43,6 +47,7 @@ epoch = load_stager(sys.argv[1])
 epoch.model.push_to_hub("owner/epoch", private=True)
 epoch.feature_extractor.push_to_hub("owner/epoch")
 load_stager(sys.argv[2]).push_to_hub("owner/sequence")
+load_stager(sys.argv[3]).push_to_hub("owner/center")
 """
 
 OUTPUTS = """
@@ -55,7 +60,7 @@ night = np.random.default_rng(0).normal(scale=20, size=24000)
 def outputs(place, head, **trust):
     extractor = AutoFeatureExtractor.from_pretrained(place, **trust)
     rows = torch.from_numpy(extractor(night, sampling_rate=100)["input_values"])
-    rows = rows[None] if head.endswith("FrameClassification") else rows
+    rows = rows[None, :3] if head.endswith("FrameClassification") else rows
     models = [kind.from_pretrained(place, **trust) for kind in (getattr(transformers, head), AutoModel)]
     with torch.no_grad():
         logits, hidden = models[0](rows).logits, models[1](rows).last_hidden_state
@@ -111,8 +116,8 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def pushed(hub, tiny_checkpoints):
-    """The Hub with the repositories of a model and its extractor, and of a pipeline."""
-    hub.run(("-c", PUSH, tiny_checkpoints["epoch"], tiny_checkpoints["sequence"]))
+    """The Hub with the repositories of a model and its extractor, and of two pipelines."""
+    hub.run(("-c", PUSH, *(tiny_checkpoints[name] for name in MODELS)))
     return hub
 
 
@@ -153,7 +158,7 @@ def test_a_repository_holds_the_code_it_needs_and_no_more(pushed, elsewhere, nam
 def test_its_configuration_names_every_auto_class_and_the_pipeline(pushed, elsewhere, name):
     files = pushed.repos[f"owner/{name}"].files
     config = json.loads(files["config.json"])
-    kind = SleepViTSequenceConfig if name.startswith("sequence") else SleepViTConfig
+    kind = SleepViTConfig if name.startswith("epoch") else SleepViTSequenceConfig
     extractor = {"AutoFeatureExtractor": "feature_extraction_sleepvit.SleepViTFeatureExtractor"}
     assert config["auto_map"] == kind.AUTO_CLASSES | extractor
     assert config["custom_pipelines"] == PIPELINES

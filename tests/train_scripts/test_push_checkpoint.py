@@ -182,10 +182,10 @@ def hub_training(settings, hub):
     }
 
 
-def train_on(hub, settings, folder: Path) -> None:
+def train_on(hub, settings, folder: Path, **more):
     path = folder / f"{Path(settings['output_dir']).name}.json"
     path.write_text(json.dumps(settings))
-    hub.run(("-m", "train_scripts.cli", "train", path))
+    return hub.run(("-m", "train_scripts.cli", "train", path), **more)
 
 
 def validations(run: Path) -> list[float]:
@@ -198,6 +198,14 @@ def trained(hub, hub_training, tmp_path):
     """The run of a training that pushed to owner/trained; its settings."""
     train_on(hub, hub_training, tmp_path)
     return hub_training
+
+
+def test_a_training_that_may_not_push_says_so_before_it_begins(hub, hub_training, tmp_path):
+    outcome = train_on(hub, hub_training, tmp_path, expect=2, env={"HF_TOKEN": "hf_of_a_stranger"})
+    line = outcome.stderr.strip().splitlines()[-1]
+    assert line.startswith("sleepvit: error: the Hub: the access token is missing or not accepted")
+    assert "Traceback" not in outcome.stderr
+    assert not list((tmp_path / "run").glob("checkpoint-*"))
 
 
 def test_what_a_training_pushes_works_without_the_package_and_can_be_fine_tuned(hub, trained, tmp_path):
