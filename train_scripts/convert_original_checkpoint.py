@@ -34,7 +34,11 @@ EPOCH_PRESETS = ("eegspec-vtrans", "eegspec-vtrans-channel-tokens", "eegspec-1s"
 
 SEQUENCE_PRESET = "eegspec-seq-vtrans"
 
-EXTRACTOR_OF = {**dict.fromkeys((*EPOCH_PRESETS, SEQUENCE_PRESET), "published"), "eegspec-1s": "published-1s"}
+EXTRACTOR_OF = {
+    **dict.fromkeys((*EPOCH_PRESETS, SEQUENCE_PRESET), "published"),
+    "eegspec-1s": "published-1s",
+    "eegspec-eogspec-vtrans": "published-eog",
+}
 """Preset of the feature extractor that makes what a model reads."""
 
 PROJECTION, EOG_PROJECTION = "to_patch_embedding.1", "eog_to_patch_embedding.1"

@@ -187,11 +187,15 @@ def test_the_sequence_model_of_the_authors_keeps_its_logits(tmp_path):
     torch.testing.assert_close(model(x).logits, head(state, "seq_trans.", token), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("preset", "n_rows"), [("eegspec-vtrans", 20), ("eegspec-1s", 32)])
-def test_the_feature_extractor_beside_it_makes_what_it_reads(preset, n_rows, tmp_path):
+@pytest.mark.parametrize(
+    ("preset", "n_rows", "n_eog_channels"),
+    [("eegspec-vtrans", 20, 0), ("eegspec-1s", 32, 0), ("eegspec-eogspec-vtrans", 20, 2)],
+)
+def test_the_feature_extractor_beside_it_makes_what_it_reads(preset, n_rows, n_eog_channels, tmp_path):
     assert convert(epoch_state(preset), tmp_path) == 0
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "ours")
-    assert (extractor.power_scale, extractor.scaling, len(extractor.row_widths_hz)) == ("linear", "none", n_rows)
+    assert (extractor.power_scale, extractor.scaling) == ("linear", "none")
+    assert (len(extractor.row_widths_hz), extractor.num_eog_channels) == (n_rows, n_eog_channels)
     load_stager(tmp_path / "ours")  # refuses what does not fit together
 
 
