@@ -20,7 +20,7 @@ from modeling_sleepvit.hub_card import CARD_FILE
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from modeling_sleepvit.whole_files import written_whole
-from train_scripts.model_card import model_card, results_of
+from train_scripts.model_card import figures_row, model_card, results_of
 from train_scripts.running import run_script
 from train_scripts.training_record import RECORD_FILE, read_record
 
@@ -168,10 +168,7 @@ def figures_table(metrics: dict) -> str:
         "subjects": metrics["n_subjects"],
         "nights": metrics["n_recordings"],
         "epochs": metrics["n_epochs"],
-        "accuracy": f"{100 * metrics['accuracy']:.1f}",
-        "macro-F1": f"{100 * metrics['macro_f1']:.1f}",
-        "kappa": f"{metrics['kappa']:.3f}",
-        **{f"F1 {stage}": f"{100 * metrics[f'f1_{stage}']:.1f}" for stage in STAGES},
+        **figures_row(metrics),
     }
     between = dict.fromkeys(row, "") | {
         "subjects": "95 % between",

@@ -78,7 +78,10 @@ def model_card(
         temperature=temperature_of(config.temperature, classes),
         record=record,
         counts_table=counts_table(record["data"]) if record else None,
-        figures=figures_table(validation, classes) if validation else None,
+        figures=validation
+        and markdown_table(
+            pd.DataFrame([{"epochs": int(validation["n_epochs"]), **figures_row(validation, classes)}])
+        ),
         settings=json.dumps(record["settings"], indent=2) if record else None,
         **values,
     )
@@ -121,16 +124,22 @@ def results_of(
     ]
 
 
-def figures_table(metrics: dict, classes: tuple[str, ...]) -> str:
-    """Make a table of the figures of a validation: accuracy and F1 in percent."""
-    row = {
-        "epochs": int(metrics["n_epochs"]),
+def figures_row(metrics: dict, classes: tuple[str, ...] = STAGES) -> dict[str, str]:
+    """Give the figures that always stand together as a row of a table.
+
+    Args:
+        metrics: figures by name; the F1 of a class may be missing.
+        classes: what the model tells apart.
+
+    Returns:
+        accuracy and F1 in percent, kappa.
+    """
+    return {
         "accuracy": f"{100 * metrics['accuracy']:.1f}",
         "macro-F1": f"{100 * metrics['macro_f1']:.1f}",
         "kappa": f"{metrics['kappa']:.3f}",
         **{f"F1 {name}": f"{100 * metrics[f'f1_{name}']:.1f}" for name in classes if f"f1_{name}" in metrics},
     }
-    return markdown_table(pd.DataFrame([row]))
 
 
 def counts_table(data: dict) -> str:
