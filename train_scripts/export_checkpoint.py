@@ -88,7 +88,7 @@ def export(model: nn.Module, epoch_seconds: int, output: Path, file_format: str,
     """
     if file_format == "onnx" and onnxscript is None:
         raise SettingError('onnxscript is not installed; install it with pip install "sleepvit[onnx]".')
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(model).cpu().float().eval()  # half precision is no format that NumPy can read
     model.set_attn_implementation("sdpa")
     if precision is not None:
         store_in_fewer_bits(model, precision)
@@ -231,7 +231,7 @@ class StoredLinear(nn.Module):
         weight = linear.weight.detach()
         scale = None
         if precision == "int8":
-            scale = weight.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny) / 127
+            scale = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 127  # a row may be all 0
             weight = (weight / scale).round().to(torch.int8)
         else:
             weight = weight.to(torch.bfloat16)

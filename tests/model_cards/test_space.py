@@ -1,5 +1,6 @@
 """The page for a Space: a real upload in a real browser, and nothing left behind."""
 
+import importlib.metadata
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ def test_the_readme_says_what_a_space_needs_to_know():
     assert (data.sdk, data.sdk_version, data.app_file) == ("gradio", gradio.__version__, "app.py")
     assert data.license == "apache-2.0"
     assert (SPACE / data.app_file).is_file()
+    wheel = f"sleepvit-{importlib.metadata.version('sleepvit')}-py3-none-any.whl"  # as its README builds it
+    assert (SPACE / "requirements.txt").read_text().split() == [f"./{wheel}"]
 
 
 @pytest.fixture(scope="module")
