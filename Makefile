@@ -43,6 +43,7 @@ bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.choices
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.exports
+	$(BIN)/python -m benchmarks.faithfulness
 
 # Times, measured anew on this machine.
 bench-speed: .venv/.installed-test
