@@ -206,7 +206,7 @@ def epoch_inputs(config, epoch_seconds: int) -> tuple[dict[str, torch.Tensor], d
 
     Returns:
         the inputs, and which of their axes are free: the number of epochs and, where an epoch is read in several
-        windows, their number.
+        windows, their number, of which a program of torch.export then takes two at least, and an ONNX graph any.
     """
     n_windows = epoch_seconds // config.num_frames
     free_axes = {0: Dim("epochs", min=1)}
