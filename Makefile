@@ -44,6 +44,7 @@ bench: .venv/.installed-test
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.exports
 	$(BIN)/python -m benchmarks.faithfulness
+	$(BIN)/python -m benchmarks.architectures
 
 # Times, measured anew on this machine.
 bench-speed: .venv/.installed-test

@@ -11,14 +11,11 @@ a run goes on with the fold where it stopped. The data have no EOG: rows that re
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,116 +35,29 @@ from modeling_sleepvit.recordings import recording_from_array
 from modeling_sleepvit.stages import STAGES, ids_from_stages
 from modeling_sleepvit.whole_files import written_whole
 from train_scripts.evaluate_checkpoint import write_metrics
-from train_scripts.run_leave_one_subject_out import figures_of_folds, join_folds, read_settings, run_fold
-from train_scripts.subject_metrics import paired_difference
+from train_scripts.run_leave_one_subject_out import join_folds, run_fold
+from train_scripts.subject_metrics import figures_of_predictions, paired_difference
 from train_scripts.training_settings import ModelArguments, make_model
 
+from .architecture_rows import (
+    CHOICES,
+    CONTEXT,
+    CUT,
+    OUT_OF_CONTEXT,
+    ROWS,
+    Row,
+    is_architecture,
+    protocol_of,
+    settings_of,
+)
 from .leave_one_subject_out import size_of_model
 
 
-DATA = Path(os.environ.get("SLEEPVIT_DATA", "../shared/data")) / "sleep-edf-20-5s"
 RESULTS = Path(__file__).parent / "results" / "architectures"
-CONFIGS = Path(__file__).parents[1] / "train_scripts" / "configs" / "architectures"
 READMES = [Path(__file__).parent / "README.md", Path(__file__).parents[1] / "README.md"]
 
 N_FOLDS, N_VALIDATION, SEED = 5, 2, 0
-EPOCHS_PER_STEP = 84
-"""Epochs that a training step sees, whether one by one or in sequences."""
-
 N_SIMULATED_NIGHTS, SIMULATED_CHANNELS, SECONDS_KEPT = 20, ("EEG Fpz-Cz", "EOG horizontal"), 5
-SEQUENCE_ENCODER = {
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "head_dim": 16,
-    "intermediate_size": 128,
-    "initializer_range": 0.2,
-}
-PROTOCOL = (
-    "Sleep-EDF-20, five folds of four subjects: each fold's model has learned from 14 subjects and was calibrated on "
-    "two; one pass; only the first 5 s of each epoch, EEG Fpz-Cz, wake trimmed to 30 min on either side of sleep, "
-    "all epochs pooled."
-)
-SIMULATED_PROTOCOL = (
-    "SIMULATED nights of 20 subjects who do not exist, five folds of four: each fold's model has learned from 14 and "
-    "was calibrated on two; one pass; only the first 5 s of each epoch."
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One thing that is trained.
-
-    Args:
-        config: name of its settings in `train_scripts/configs/architectures`.
-        title: how tables call it.
-        changes: settings that differ; those of a group are laid over the group's.
-        context: epochs that the model sees at once; 1 is the epoch encoder alone.
-        simulated: whether it learns from SIMULATED nights.
-    """
-
-    config: str
-    title: str
-    changes: dict[str, Any] = field(default_factory=dict)
-    context: int = 1
-    simulated: bool = False
-
-
-ARCHITECTURES = {
-    "eegspec-vtrans": "EEGspec-VTrans",
-    "eegspec-1s": "1-second baseline, no frequency cut",
-    "eegseq-inception-vtrans": "EEGseq-Inception-VTrans, raw EEG",
-    "eegspec-lstm": "EEGspec-LSTM",
-    "eegspec-bilstm": "EEGspec-BiLSTM",
-    "eegspec-lstm-vtrans": "EEGspec-LSTM-VTrans",
-}
-CONTEXT = 21
-LONGER = {"num_train_epochs": 6}
-OUT_OF_CONTEXT = f"-{CONTEXT}-epochs"
-
-ROWS = {name: Row(name, title) for name, title in ARCHITECTURES.items()}
-ROWS |= {f"{name}{OUT_OF_CONTEXT}": Row(name, title, context=CONTEXT) for name, title in ARCHITECTURES.items()}
-ROWS |= {
-    "columns": Row("eegspec-vtrans", "whole-second columns", {"model": {"patch_rows": 20}}),
-    "eight-bands": Row(
-        "eegspec-vtrans", "eight bands", {"model": {"num_rows": 32}, "feature_extractor": {"row_widths_hz": [1] * 32}}
-    ),
-    "linear-power": Row("eegspec-vtrans", "linear power", {"feature_extractor": {"power_scale": "linear"}}),
-    "linear-power-unscaled": Row(
-        "eegspec-vtrans", "linear power", {"feature_extractor": {"power_scale": "linear", "scaling": "none"}}
-    ),
-    "band-projections": Row("eegspec-vtrans", "own projections", {"model": {"band_projections": True}}),
-    "eegspec-vtrans-6-passes": Row("eegspec-vtrans", "EEGspec-VTrans", LONGER),
-    "eegspec-1s-6-passes": Row("eegspec-1s", "1-second baseline", LONGER),
-    "eegspec-vtrans-3-epochs": Row("eegspec-vtrans", "EEGspec-VTrans", context=3),
-    "eegspec-vtrans-100-epochs": Row("eegspec-vtrans", "EEGspec-VTrans", context=100),
-}
-SIMULATED_ROWS = {
-    "simulated-eegspec-vtrans": Row("eegspec-vtrans", "EEGspec-VTrans, EEG alone", simulated=True),
-    "simulated-eegspec-eogspec-vtrans": Row("eegspec-eogspec-vtrans", "EEGspec+EOGspec-VTrans", simulated=True),
-}
-SIMULATED_ROWS |= {
-    f"{name}{OUT_OF_CONTEXT}": Row(row.config, row.title, context=CONTEXT, simulated=True)
-    for name, row in SIMULATED_ROWS.items()
-}
-ROWS |= SIMULATED_ROWS
-
-CHOICES = (
-    ("frequency cut against none (32 rows of 1 Hz, a token per second)", "eegspec-vtrans", "eegspec-1s"),
-    ("the same, 21 epochs of context", f"eegspec-vtrans{OUT_OF_CONTEXT}", f"eegspec-1s{OUT_OF_CONTEXT}"),
-    ("the same, epoch alone, six passes", "eegspec-vtrans-6-passes", "eegspec-1s-6-passes"),
-    ("frequency cut with a projection for each band against none", "band-projections", "eegspec-1s"),
-    ("band x second patches against whole-second columns of the same 20 rows", "eegspec-vtrans", "columns"),
-    ("five bands (20 rows) against eight (32 rows of 1 Hz)", "eegspec-vtrans", "eight-bands"),
-    ("log against linear power, both scaled per recording", "eegspec-vtrans", "linear-power"),
-    ("log power, scaled, against linear power as published", "eegspec-vtrans", "linear-power-unscaled"),
-    ("3 epochs of context against the epoch alone", "eegspec-vtrans-3-epochs", "eegspec-vtrans"),
-    ("21 epochs of context against 3", f"eegspec-vtrans{OUT_OF_CONTEXT}", "eegspec-vtrans-3-epochs"),
-    ("100 epochs of context against 21", "eegspec-vtrans-100-epochs", f"eegspec-vtrans{OUT_OF_CONTEXT}"),
-    ("EOG beside EEG against EEG alone, SIMULATED nights", *list(SIMULATED_ROWS)[1::-1]),
-    ("the same, 21 epochs of context", *list(SIMULATED_ROWS)[:1:-1]),
-)
-"""A question, the row that stands for its first word, and the row that it is compared with."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -172,31 +82,6 @@ def main(argv: list[str] | None = None) -> None:
     write_tables(metrics, differences(), json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")))
 
 
-def settings_of(row: Row, simulated_nights: Path | None = None) -> dict:
-    """Put the settings of a row's trainings together.
-
-    Args:
-        row: the row.
-        simulated_nights: where the simulated nights lie, for a row that learns from them.
-
-    Returns:
-        settings of `run_sleep_staging`, without those that each fold settles for itself.
-    """
-    settings = read_settings(CONFIGS / f"{row.config}.json")
-    for key, changed in row.changes.items():
-        settings[key] = {**settings.get(key, {}), **changed} if isinstance(changed, dict) else changed
-    if row.context > 1:
-        settings["single_epoch"] = False
-        settings["model"] = {
-            **SEQUENCE_ENCODER, "epoch_config": settings["model"], "sequence_length": row.context
-        }  # fmt: skip
-        settings["per_device_train_batch_size"] = max(1, EPOCHS_PER_STEP // row.context)
-        settings["per_device_eval_batch_size"] = 8
-    if row.simulated:
-        return {**settings, "data_dir": str(simulated_nights), "subject_pattern": "(P[0-9]+)"}
-    return {**settings, "data_dir": str(DATA)}
-
-
 def train(name: str, output: Path) -> None:
     """Train the folds of a row that are missing, and publish its predictions.
 
@@ -214,12 +99,12 @@ def train(name: str, output: Path) -> None:
         if not (folder / "predictions.parquet").is_file():
             print(f"{name}: {split.name} of {N_FOLDS}", flush=True)
             run_fold(folder, settings, split, fold, SEED)
-    print(join_folds(output / name, output / name, N_FOLDS, SIMULATED_PROTOCOL if row.simulated else PROTOCOL))
+    print(join_folds(output / name, output / name, N_FOLDS, protocol_of(row)))
     publish(name, output / name, splits)
 
 
 def publish(name: str, joined: Path, splits: Splits) -> None:
-    """Put the predictions of a row, with four decimals, and what tells how they were made beside the others.
+    """Put the predictions of a row, with three decimals, and what tells how they were made beside the others.
 
     Args:
         name: of the row.
@@ -228,12 +113,12 @@ def publish(name: str, joined: Path, splits: Splits) -> None:
     """
     predictions = pd.read_parquet(joined / "predictions.parquet")
     columns = list(PROBABILITY_COLUMNS)
-    predictions[columns] = predictions[columns].round(4)
+    predictions[columns] = predictions[columns].round(3)
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
     splits.to_json(RESULTS / f"{'simulated-' * ROWS[name].simulated}splits.json")
     (RESULTS / name / "metrics.json").write_bytes((joined / "metrics.json").read_bytes())
     with written_whole(RESULTS / name / "predictions.parquet") as partial:
-        predictions.to_parquet(partial, index=False, compression="zstd")
+        predictions.to_parquet(partial, index=False, compression="zstd", compression_level=15)
 
 
 def simulate_nights(folder: Path) -> Path:
@@ -271,9 +156,13 @@ def rebuild(name: str) -> dict:
     """
     path = RESULTS / name / "metrics.json"
     told = json.loads(path.read_text(encoding="utf-8"))
-    predictions = read_predictions(name)
-    metrics = figures_of_folds(predictions, told["protocol"], told["folds"], told["temperatures"])
-    metrics["model"] = size_of_model(settings_of(ROWS[name]))
+    metrics = {
+        "protocol": protocol_of(ROWS[name]),
+        "folds": told["folds"],
+        "temperatures": told["temperatures"],
+        **figures_of_predictions(read_predictions(name)),
+        "model": size_of_model(settings_of(ROWS[name])),
+    }
     write_metrics(metrics, path)
     return metrics
 
@@ -298,7 +187,7 @@ def differences() -> dict[str, dict]:
     return found
 
 
-def measure_speed(repeats: int = 5, hours: int = 8, sampling_rate: int = 100) -> dict:
+def measure_speed(repeats: int = 3, hours: int = 8, sampling_rate: int = 100) -> dict:
     """Time the staging of a whole night by each row, with fresh weights, on one thread.
 
     Args:
@@ -315,6 +204,8 @@ def measure_speed(repeats: int = 5, hours: int = 8, sampling_rate: int = 100) ->
     floor = "floor: spectrogram by SciPy"
     runs = {floor: lambda: signal.spectrogram(noise[0], sampling_rate, ("tukey", 0.25), sampling_rate, 0)}
     for name, row in ROWS.items():
+        if not is_architecture(row):
+            continue
         settings = settings_of(row)
         model = make_model(ModelArguments(model=settings["model"], single_epoch=settings["single_epoch"]))
         extractor = SleepViTFeatureExtractor(**settings.get("feature_extractor", {}))
@@ -364,7 +255,7 @@ def architectures_table(metrics: dict[str, dict], speed: dict) -> str:
     rows = []
     for name, figures in metrics.items():
         row = ROWS[name]
-        if row.changes or row.context not in (1, CONTEXT):
+        if not is_architecture(row):
             continue
         published = EpochModel(SleepViTConfig.from_preset(row.config)).num_parameters()
         rows.append(
@@ -440,13 +331,14 @@ def worth_of_the_cut(found: dict[str, dict]) -> str:
     Returns:
         the sentence.
     """
-    alone, in_context, longer, projected = (
-        _difference(found[f"{chosen} - {rival}"]) for _, chosen, rival in CHOICES[:4]
+    alone, in_context, longer, longer_in_context, projected = (
+        _difference(found[f"{chosen} - {rival}"]) for _, chosen, rival in CUT
     )
     return (
-        f"What the frequency cut is worth here, in kappa, against one token per second of 32 uncut rows: {alone} for "
-        f"an epoch alone, {in_context} with {CONTEXT} epochs of context, {longer} after six passes; with a projection "
-        f"for each band, {projected} for an epoch alone."
+        "What the frequency cut is worth here, in kappa, against one token per second of 32 uncut rows: after one "
+        f"pass {alone} for an epoch alone and {in_context} with {CONTEXT} epochs of context; after six passes "
+        f"{longer} and {longer_in_context}; after one pass with a projection for each band, {projected} for an epoch "
+        "alone."
     )
 
 

@@ -85,12 +85,14 @@ def size_of_model(settings: dict) -> dict[str, float]:
         epoch["eog_values"] = torch.zeros(1, config.num_eog_channels, config.num_eog_rows, config.num_frames)
     length = getattr(model.config, "sequence_length", 1)
     # without its own kernel for them, PyTorch reads LSTMs step by step in matrix products, which are counted
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+    was_enabled, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         if not hasattr(model.config, "epoch_config"):
             model(**epoch)
         else:
             # every epoch is encoded once, however many sequences it is part of: see night_staging
             embedding = model.sleepvit.encode_epochs(**{name: values[None] for name, values in epoch.items()})
+    torch.backends.mkldnn.enabled = was_enabled
     n_flops = counter.get_total_flops()
     if length > 1:
         with FlopCounterMode(display=False) as counter, torch.no_grad():

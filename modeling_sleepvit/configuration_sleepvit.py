@@ -263,6 +263,8 @@ class SleepViTConfig(SleepViTEncoderConfig):
             raise ValueError(
                 f"{patch_options[0]} needs tokens that are patches, not encoder_type {self.encoder_type!r}"
             )
+        if self.num_eog_channels < 0:
+            raise ValueError(f"num_eog_channels must be 0 at least, found: {self.num_eog_channels}")
         if self.num_eog_channels and self.encoder_type != "vtrans":
             raise ValueError(f"num_eog_channels needs encoder_type 'vtrans', found: {self.encoder_type!r}")
         if self.is_recurrent and self.pooling != "mean":

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import architectures
+from benchmarks import architecture_rows
 from modeling_sleepvit.stager import load_stager
 
 from .conftest import train
@@ -13,7 +13,7 @@ TINY_ENCODER = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 8
 IN_SEQUENCE = ("eegspec-lstm-21-epochs", "simulated-eegspec-eogspec-vtrans-21-epochs")
 TINY_ROWS = {
     name: row
-    for name, row in architectures.ROWS.items()
+    for name, row in architecture_rows.ROWS.items()
     if name in IN_SEQUENCE or (row.context == 1 and not row.changes)
 }
 
@@ -30,7 +30,7 @@ def nights(tmp_path_factory):
 
 @pytest.mark.parametrize("name", TINY_ROWS)
 def test_a_row_trains_by_its_settings_and_stages_nights(name, nights, tmp_path):
-    settings = architectures.settings_of(TINY_ROWS[name], nights)
+    settings = architecture_rows.settings_of(TINY_ROWS[name], nights)
     config = settings["model"].get("epoch_config", settings["model"])
     config |= {key: value for key, value in TINY_ENCODER.items() if key != "intermediate_size" or key in config}
     settings |= {"data_dir": str(nights), "subject_pattern": "(P[0-9])", "test_subjects": ["P0"], "disable_tqdm": True}
@@ -45,4 +45,4 @@ def test_a_row_trains_by_its_settings_and_stages_nights(name, nights, tmp_path):
 
 
 def test_the_rows_of_every_choice_exist():
-    assert {name for _, *pair in architectures.CHOICES for name in pair} <= set(architectures.ROWS)
+    assert {name for _, *pair in architecture_rows.CHOICES for name in pair} <= set(architecture_rows.ROWS)

@@ -19,6 +19,7 @@ from train_scripts.subject_metrics import (
     figures_by,
     figures_of_predictions,
     json_text,
+    paired_difference,
     statistics_agreement,
     statistics_errors,
 )
@@ -258,3 +259,27 @@ class TestMistakes:
     def test_a_missing_unit_is_named(self):
         with pytest.raises(DatasetError, match="no column subject"):
             bootstrap_intervals(cohort(2).drop(columns="subject"))
+
+
+class TestPairedDifference:
+    def test_a_model_does_not_differ_from_itself(self):
+        assert paired_difference(cohort(), cohort()) == {"difference": 0.0, "interval": [0.0, 0.0]}
+
+    def test_what_makes_subjects_hard_for_both_falls_out(self):
+        first = cohort(spread=0.4, n_epochs=400, probabilities=False)
+        second = first.copy()
+        mended = (second["prediction"] != second["label"]) & (second.index % 4 == 0)
+        second.loc[mended, "prediction"] = second.loc[mended, "label"]
+        found = paired_difference(first, second, n_resamples=500)
+        kappas = [figures_of_predictions(table, n_resamples=0)["kappa"] for table in (first, second)]
+        assert found["difference"] == pytest.approx(kappas[1] - kappas[0])
+        low, high = found["interval"]
+        assert 0 < low < found["difference"] < high
+        alone_low, alone_high = bootstrap_intervals(first, 500)["kappa"]
+        assert high - low < 0.7 * (alone_high - alone_low)
+
+    def test_models_that_staged_other_epochs_are_refused(self):
+        with pytest.raises(DatasetError, match="staged the same epochs"):
+            paired_difference(cohort(5), cohort(6))
+        with pytest.raises(DatasetError, match="staged the same epochs"):
+            paired_difference(cohort(seed=0), cohort(seed=1))
