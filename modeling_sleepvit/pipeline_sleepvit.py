@@ -25,6 +25,7 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
 
         channels: the names of the channels to stage from; None lets the preference order choose one.
         eog_channels: the names of the EOG channels, for a checkpoint that reads them; None chooses by their labels.
+            Those of a `Recording` that was read from a file are found in that file.
         sampling_rate: Hz, for an array.
         overlap: how many sequences see each epoch, see `night_probabilities`.
 
@@ -79,7 +80,8 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
         self._check_channels(recording)
         eog = {}
         if n_eog := self._epoch_config.num_eog_channels:
-            eog_recording = _as_recording(inputs, eog_channels, sampling_rate, n_eog)
+            whole = getattr(inputs, "path", None) or inputs  # a Recording may hold but the EEG of its file
+            eog_recording = _as_recording(whole, eog_channels, sampling_rate, n_eog)
             self._check_recording(eog_recording, self.feature_extractor.lowest_eog_rate)
             eog = {"eog_waveform": eog_recording.signals, "eog_sampling_rate": eog_recording.sampling_rate}
             recording = replace(recording, notes=tuple(dict.fromkeys((*recording.notes, *eog_recording.notes))))

@@ -164,8 +164,7 @@ def stage_recording(
         SleepViTError: the recording cannot be staged; nothing is written then.
     """
     recording = read_recording(path, channels)
-    # the file holds the EOG, too, which the figure does not need
-    hypnogram = stager(path, channels=channels) if stager.feature_extractor.num_eog_channels else stager(recording)
+    hypnogram = stager(recording)
     figure = night_figure(recording, hypnogram)
     output.mkdir(parents=True, exist_ok=True)
     with (

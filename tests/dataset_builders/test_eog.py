@@ -76,6 +76,8 @@ def test_a_prepared_night_holds_the_eog_and_is_staged_as_its_file_is(cohort, ext
     hypnogram = stager(cohort / "night.edf")
     np.testing.assert_allclose(hypnogram.probabilities, night_probabilities(stager.model, **inputs), atol=1e-6)
     assert "No EOG channel was named: EOG(L), EOG(R) were read." in hypnogram.notes
+    eeg_alone = stager(read_recording(cohort / "night.edf", "C4-M1"))
+    np.testing.assert_array_equal(eeg_alone.probabilities, hypnogram.probabilities)
     swapped = stager(cohort / "night.edf", eog_channels=["EOG(R)", "EOG(L)"])
     assert not np.allclose(swapped.probabilities, hypnogram.probabilities)
 

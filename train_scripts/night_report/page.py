@@ -78,7 +78,7 @@ def page_values(stager: SleepStagingPipeline, recording: Recording, hypnogram: H
     Returns:
         the values of `page.html`; `night` is what its script reads.
     """
-    prepared = stager.preprocess(recording)
+    prepared = stager.preprocess(recording, **stager._preprocess_params)  # what the stager was made with
     order, agreement = expected_review(hypnogram.probabilities)
     explained = explained_epochs(stager, prepared, recording, hypnogram, order)
     picture, darkest, brightest = charts.spectrogram_picture(recording, hypnogram)
