@@ -33,14 +33,14 @@ class Row:
         title: how tables call it.
         changes: settings that differ; those of a group are laid over the group's.
         context: epochs that the model sees at once; 1 is the epoch encoder alone.
-        simulated: whether it learns from SIMULATED nights.
+        simulated: channels of the SIMULATED nights that it learns from; none where it learns from the real ones.
     """
 
     config: str
     title: str
     changes: dict[str, Any] = field(default_factory=dict)
     context: int = 1
-    simulated: bool = False
+    simulated: tuple[str, ...] = ()
 
 
 ARCHITECTURES = {
@@ -75,15 +75,26 @@ ROWS |= {
     "eegspec-vtrans-100-epochs-6-passes": Row("eegspec-vtrans", "EEGspec-VTrans", LONGER, context=100),
     "eegspec-1s-21-epochs-6-passes": Row("eegspec-1s", "1-second baseline", LONGER, context=CONTEXT),
 }
+EEG_AND_EOG = ("EEG Fpz-Cz", "EOG horizontal")
+TWO_EEG = ("EEG C4-M1", "EEG C3-M2")
 SIMULATED_ROWS = {
-    "simulated-eegspec-vtrans": Row("eegspec-vtrans", "EEGspec-VTrans, EEG alone", simulated=True),
-    "simulated-eegspec-eogspec-vtrans": Row("eegspec-eogspec-vtrans", "EEGspec+EOGspec-VTrans", simulated=True),
+    "simulated-eegspec-vtrans": Row("eegspec-vtrans", "EEGspec-VTrans, EEG alone", simulated=EEG_AND_EOG),
+    "simulated-eegspec-eogspec-vtrans": Row("eegspec-eogspec-vtrans", "EEGspec+EOGspec-VTrans", simulated=EEG_AND_EOG),
 }
 SIMULATED_ROWS |= {
-    f"{name}{OUT_OF_CONTEXT}": Row(row.config, row.title, context=CONTEXT, simulated=True)
+    f"{name}{OUT_OF_CONTEXT}": Row(row.config, row.title, context=CONTEXT, simulated=EEG_AND_EOG)
     for name, row in SIMULATED_ROWS.items()
 }
 ROWS |= SIMULATED_ROWS
+ROWS |= {
+    f"simulated-{name}": Row(
+        "eegspec-vtrans",
+        f"EEGspec-VTrans, two EEG channels, {name}",
+        {"model": {"num_channels": 2, "channel_tokens": name == "channel-tokens"}},
+        simulated=TWO_EEG,
+    )
+    for name in ("joint-channels", "channel-tokens")
+}
 
 CUT = (
     ("frequency cut against none (32 rows of 1 Hz, a token per second)", "eegspec-vtrans", "eegspec-1s"),
@@ -110,6 +121,11 @@ CHOICES = (
         "100 against 21, six passes",
         "eegspec-vtrans-100-epochs-6-passes",
         f"eegspec-vtrans{OUT_OF_CONTEXT}-6-passes",
+    ),
+    (
+        "two EEG channels in joint against separate tokens, SIMULATED nights",
+        "simulated-joint-channels",
+        "simulated-channel-tokens",
     ),
     ("EOG beside EEG against EEG alone, SIMULATED nights", *list(SIMULATED_ROWS)[1::-1]),
     ("… 21 epochs of context", *list(SIMULATED_ROWS)[:1:-1]),

@@ -43,6 +43,7 @@ from .architecture_rows import (
     CHOICES,
     CONTEXT,
     CUT,
+    EEG_AND_EOG,
     OUT_OF_CONTEXT,
     ROWS,
     Row,
@@ -57,7 +58,7 @@ RESULTS = Path(__file__).parent / "results" / "architectures"
 READMES = [Path(__file__).parent / "README.md", Path(__file__).parents[1] / "README.md"]
 
 N_FOLDS, N_VALIDATION, SEED = 5, 2, 0
-N_SIMULATED_NIGHTS, SIMULATED_CHANNELS, SECONDS_KEPT = 20, ("EEG Fpz-Cz", "EOG horizontal"), 5
+N_SIMULATED_NIGHTS, SECONDS_KEPT = 20, 5
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -90,7 +91,7 @@ def train(name: str, output: Path) -> None:
         output: folder of the trainings.
     """
     row = ROWS[name]
-    simulated_nights = simulate_nights(output / "simulated-nights") if row.simulated else None
+    simulated_nights = simulate_nights(output / "simulated-nights", row.simulated) if row.simulated else None
     settings = settings_of(row, simulated_nights)
     nights = find_npz_nights(settings["data_dir"], subject_pattern=settings.get("subject_pattern"))
     splits = k_fold([night.subject for night in nights], N_FOLDS, N_VALIDATION, SEED)
@@ -115,33 +116,36 @@ def publish(name: str, joined: Path, splits: Splits) -> None:
     columns = list(PROBABILITY_COLUMNS)
     predictions[columns] = predictions[columns].round(3)
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
-    splits.to_json(RESULTS / f"{'simulated-' * ROWS[name].simulated}splits.json")
+    splits.to_json(RESULTS / f"{'simulated-' * bool(ROWS[name].simulated)}splits.json")
     (RESULTS / name / "metrics.json").write_bytes((joined / "metrics.json").read_bytes())
     with written_whole(RESULTS / name / "predictions.parquet") as partial:
         predictions.to_parquet(partial, index=False, compression="zstd", compression_level=15)
 
 
-def simulate_nights(folder: Path) -> Path:
-    """Write SIMULATED nights with EEG and EOG, cut like the real ones, unless they are there.
+def simulate_nights(folder: Path, channels: tuple[str, ...]) -> Path:
+    """Write SIMULATED nights, cut like the real ones, unless they are there.
 
     Args:
-        folder: of the npz files.
+        folder: of all simulated nights; those of other channels have folders of their own.
+        channels: EEG, and EOG whose names begin with EOG.
 
     Returns:
-        the same folder.
+        folder of the npz files.
     """
+    folder = folder / "_".join(channels).replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)
     for number in tqdm(range(N_SIMULATED_NIGHTS), unit="simulated night", disable=None):
         path = folder / f"P{number:02d}.npz"
         if path.is_file():
             continue
-        night = simulate_night(seed=number, channels=SIMULATED_CHANNELS)
+        night = simulate_night(seed=number, channels=channels)
         rate, n_epochs = night.sampling_rate, night.hypnogram.n_epochs
-        eeg, eog = (
-            night.signals[channel].reshape(n_epochs, -1)[:, : SECONDS_KEPT * rate] for channel in SIMULATED_CHANNELS
-        )
+        cut = {channel: night.signals[channel].reshape(n_epochs, -1)[:, : SECONDS_KEPT * rate] for channel in channels}
+        arrays = {"x": np.stack([cut[channel] for channel in channels if not channel.startswith("EOG")], axis=2)}
+        if eog := [cut[channel] for channel in channels if channel.startswith("EOG")]:
+            arrays["eog"] = np.stack(eog, axis=2)
         with written_whole(path) as partial, partial.open("wb") as file:
-            np.savez(file, x=eeg, eog=eog, y=ids_from_stages(night.hypnogram.stages), fs=rate)
+            np.savez(file, **arrays, y=ids_from_stages(night.hypnogram.stages), fs=rate)
     return folder
 
 
@@ -200,7 +204,7 @@ def measure_speed(repeats: int = 3, hours: int = 8, sampling_rate: int = 100) ->
     """
     torch.set_num_threads(1)
     noise = np.random.default_rng(0).normal(scale=20, size=(2, hours * 3600 * sampling_rate)).astype(np.float32)
-    night = recording_from_array(noise, sampling_rate, channel_names=SIMULATED_CHANNELS)
+    night = recording_from_array(noise, sampling_rate, channel_names=EEG_AND_EOG)
     floor = "floor: spectrogram by SciPy"
     runs = {floor: lambda: signal.spectrogram(noise[0], sampling_rate, ("tukey", 0.25), sampling_rate, 0)}
     for name, row in ROWS.items():
@@ -210,7 +214,7 @@ def measure_speed(repeats: int = 3, hours: int = 8, sampling_rate: int = 100) ->
         model = make_model(ModelArguments(model=settings["model"], single_epoch=settings["single_epoch"]))
         extractor = SleepViTFeatureExtractor(**settings.get("feature_extractor", {}))
         stager = SleepStagingPipeline(model=model, feature_extractor=extractor)
-        runs[name] = lambda stager=stager: stager(night, channels=SIMULATED_CHANNELS[:1])
+        runs[name] = lambda stager=stager: stager(night, channels=EEG_AND_EOG[:1])
     seconds = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():

@@ -28,7 +28,7 @@ def differences() -> dict:
 def test_every_epoch_was_predicted_once_by_a_model_that_had_not_seen_its_subject(name):
     predictions = architectures.read_predictions(name)
     assert not predictions.duplicated(["recording", "epoch"]).any()
-    splits = Splits.from_json(RESULTS / f"{'simulated-' * ROWS[name].simulated}splits.json").splits
+    splits = Splits.from_json(RESULTS / f"{'simulated-' * bool(ROWS[name].simulated)}splits.json").splits
     tested = predictions.groupby("fold")["subject"].unique()
     assert [set(split.test) for split in splits] == [set(subjects) for subjects in tested]
     assert all(set(split.test).isdisjoint((*split.train, *split.validation)) for split in splits)
