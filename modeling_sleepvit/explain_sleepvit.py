@@ -125,7 +125,7 @@ def explain(
         SettingError: the model cannot be explained by the method, or method, target or epoch does not exist.
         ValueError: an axis of the input does not fit the model.
     """
-    _check_method(model, method)
+    check_method(model, method)
     with left_as_it_was(model, is_eager=method in NEED_ATTENTION_MAPS):
         values = _values_for(model, input_values)
         windows = None
@@ -180,7 +180,7 @@ def explain_night(
             in the night or cannot be scored.
         ValueError: an axis of the input does not fit the model.
     """
-    _check_method(model, method)
+    check_method(model, method)
     n_epochs = len(input_values)
     chosen = np.arange(n_epochs) if epochs is None else np.asarray(epochs, dtype=np.int64).reshape(-1)
     if not len(chosen):
@@ -242,7 +242,16 @@ def _as_array(tensor: torch.Tensor) -> np.ndarray:
     return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).detach().cpu().numpy()
 
 
-def _check_method(model: nn.Module, method: str) -> None:
+def check_method(model: nn.Module, method: str) -> None:
+    """Refuse what cannot be, before the work.
+
+    Args:
+        model: to explain.
+        method: to explain it by.
+
+    Raises:
+        SettingError: the model cannot be explained by the method, or there is no such method.
+    """
     config = encoder_of(model).config
     if method not in METHODS:
         raise SettingError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}.")

@@ -331,13 +331,14 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
 
         Args:
             recordings: log power of each night as an extractor with scaling "none" gives it, (epochs, channels, rows,
-                seconds).
+                seconds); seconds at its floor in all rows hold no signal and are left out.
 
         Raises:
             ValueError: every channel of every night has a row without signal.
         """
         # one night at a time: a cohort does not fit into memory
-        levelled = (rows - recording_level(rows, self.is_level_row) for rows in recordings)
+        known = (_without_dead_seconds(rows) for rows in recordings)
+        levelled = (rows - recording_level(rows, self.is_level_row) for rows in known)
         statistics = [(row_extremes(rows).mean(axis=0), robust_statistics(rows)[1]) for rows in levelled]
         # one per night and channel; a dead channel says nothing about the others
         alive = [
@@ -399,6 +400,11 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
             )
         whole_epochs = waveform[:, : n_epochs * samples_per_epoch]
         return whole_epochs.reshape(-1, n_epochs, samples_per_epoch).swapaxes(0, 1)
+
+
+def _without_dead_seconds(rows: np.ndarray) -> np.ndarray:
+    is_dead = (rows <= np.log10(POWER_FLOOR)).all(axis=2, keepdims=True)
+    return np.where(is_dead, np.nan, rows)
 
 
 def _of_equal_length(features: dict[str, np.ndarray], num_eog_channels: int) -> dict[str, np.ndarray]:

@@ -30,7 +30,7 @@ def multitaper_decibels(recording: Recording, n_epochs: int, epoch_seconds: floa
 
     Returns:
         (64, n_epochs) dB relative to 1 uV^2/Hz; row k is the mean from k / 2 to (k + 1) / 2 Hz; NaN above half the
-        sampling rate, and where an epoch holds no finite signal or none at all.
+        sampling rate, and throughout an epoch that is flat or has a sample that is not finite.
 
     Source:
         Thomson, Spectrum estimation and harmonic analysis, Proceedings of the IEEE 70:1055-1096 (1982); for sleep

@@ -16,11 +16,11 @@ from tqdm import tqdm
 from modeling_sleepvit import Hypnogram, Recording, read_recording
 from modeling_sleepvit.attributions import METHODS
 from modeling_sleepvit.errors import SettingError
-from modeling_sleepvit.explain_sleepvit import DEFAULT_METHOD, Explanation
+from modeling_sleepvit.explain_sleepvit import DEFAULT_METHOD, Explanation, check_method
 from modeling_sleepvit.metrics_sleepvit import expected_review
 from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.signal_quality import epoch_faults
-from modeling_sleepvit.stages import STAGES, UNSCORED, stage_from_name
+from modeling_sleepvit.stages import STAGES, stage_from_name
 from modeling_sleepvit.whole_files import written_whole
 
 from .epoch_explanations import epoch_decibels, explain_epochs, relevance_of_bands
@@ -46,18 +46,19 @@ def main(argv: list[str] | None = None) -> int:
             be explained by the method.
     """
     args = parse_arguments(argv)
-    if args.method not in METHODS:  # before the work, not after it
-        raise SettingError(f"there is no method {args.method!r}: expected one of {', '.join(METHODS)}.")
     stage, target = (None if name is None else stage_from_name(name) for name in (args.stage, args.target))
     stager = load_quiet_stager(args.model)
+    check_method(stager.model, args.method)  # before the work, not after it
     recording = read_recording(args.recording, args.channels)
     hypnogram = stager(recording)
     prepared = stager.preprocess(recording)
     where = printable(str(args.recording))
+    is_scorable = ~prepared["is_unscorable"][0]  # another channel may have scored what this one cannot explain
     if stage is not None:
-        epochs = epochs_of_stage(hypnogram, stage, args.at_most, where)
+        epochs = epochs_of_stage(hypnogram, stage, is_scorable, args.at_most, where)
     elif args.uncertain is not None:
-        epochs = expected_review(hypnogram.probabilities)[0][: args.uncertain].tolist()
+        order = expected_review(hypnogram.probabilities)[0]
+        epochs = order[is_scorable[order]][: args.uncertain].tolist()
     else:
         epochs = args.epoch
     check_epochs(epochs, recording, hypnogram, prepared, where)
@@ -119,12 +120,13 @@ def positive(text: str) -> int:
     return value
 
 
-def epochs_of_stage(hypnogram: Hypnogram, stage: str, at_most: int, where: str) -> list[int]:
+def epochs_of_stage(hypnogram: Hypnogram, stage: str, is_scorable: np.ndarray, at_most: int, where: str) -> list[int]:
     """Choose epochs of a stage, evenly over those there are.
 
     Args:
         hypnogram: the stages.
         stage: one of the package's vocabulary.
+        is_scorable: (epochs,) bool, those that can be explained.
         at_most: how many.
         where: the recording's name in messages.
 
@@ -132,11 +134,11 @@ def epochs_of_stage(hypnogram: Hypnogram, stage: str, at_most: int, where: str) 
         the epochs, ascending.
 
     Raises:
-        SettingError: no epoch was staged so.
+        SettingError: no epoch that can be explained was staged so.
     """
-    epochs = np.flatnonzero(hypnogram.stages == stage)
-    if stage == UNSCORED or not epochs.size:
-        found = [name for name in STAGES if name in hypnogram.stages]
+    epochs = np.flatnonzero((hypnogram.stages == stage) & is_scorable)
+    if not epochs.size:
+        found = [name for name in STAGES if name in hypnogram.stages[is_scorable]]
         raise SettingError(
             f"{where} has no epoch to explain that was staged {stage}: expected one of {', '.join(found) or 'none'}."
         )
@@ -165,10 +167,15 @@ def check_epochs(epochs: list[int], recording: Recording, hypnogram: Hypnogram, 
                 f"{where} has no epoch {epoch}: expected 0 to {hypnogram.n_epochs - 1}, counted from 0 as in the CSV."
             )
         if prepared["is_unscorable"][0][epoch]:
-            faults = epoch_faults(recording.signals[0], recording.sampling_rate, hypnogram.epoch_seconds)
+            # where channels are read together, any of them may be at fault
+            faults = (
+                (name, epoch_faults(signal, recording.sampling_rate, hypnogram.epoch_seconds)[epoch])
+                for name, signal in zip(recording.channel_names, recording.signals)
+            )
+            name, fault = next(found for found in faults if found[1])
             raise SettingError(
-                f"{where}: the signal of {recording.channel_names[0]} in epoch {epoch} is {faults[epoch]}, so that it "
-                "was not scored; choose another epoch."
+                f"{where}: the signal of {name} in epoch {epoch} is {fault}, so that it was not scored; choose "
+                "another epoch."
             )
 
 

@@ -1,6 +1,6 @@
 """Times of a night in words."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from modeling_sleepvit import Hypnogram
 
@@ -16,8 +16,8 @@ def time_label(hypnogram: Hypnogram, seconds: float, with_seconds: bool = True) 
     Returns:
         clock time such as 23:15:30, or 0:12:30 after the start where no clock time is known.
     """
-    clock = (hypnogram.start or datetime(2000, 1, 1)) + timedelta(seconds=round(seconds))
     if hypnogram.start is not None:
+        clock = hypnogram.start + timedelta(seconds=round(seconds))
         return clock.strftime("%H:%M:%S" if with_seconds else "%H:%M")
     hours, rest = divmod(round(seconds), 3600)
     label = f"{hours}:{rest // 60:02d}"

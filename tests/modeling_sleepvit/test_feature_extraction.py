@@ -176,6 +176,16 @@ def test_a_dead_channel_does_not_spoil_the_profile():
         without.fit_profile([dead])
 
 
+def test_dead_seconds_of_a_night_do_not_move_the_profile():
+    night = noise(100 * 300)
+    off = np.concatenate([night, np.zeros(100 * 120)])  # the electrodes were taken off
+    extractor, expected = SleepViTFeatureExtractor(scaling="anchored"), SleepViTFeatureExtractor(scaling="anchored")
+    unscaled = extractor.without_scaling()
+    extractor.fit_profile([unscaled(off, sampling_rate=100)["input_values"]])
+    expected.fit_profile([unscaled(night, sampling_rate=100)["input_values"]])
+    assert extractor.to_dict() == expected.to_dict()
+
+
 def test_anchored_scaling_of_flat_seconds_and_dead_channels():
     profile = {"row_profile": [0.0] * 20, "row_spread": [0.5] * 20}
     extractor = SleepViTFeatureExtractor(scaling="anchored", **profile)

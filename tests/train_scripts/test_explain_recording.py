@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from modeling_sleepvit import read_recording
+from modeling_sleepvit import (
+    SleepViTConfig,
+    SleepViTFeatureExtractor,
+    SleepViTForAudioClassification,
+    read_recording,
+)
 from modeling_sleepvit.explain_sleepvit import explain_night
 from modeling_sleepvit.recordings import recording_from_array
 from modeling_sleepvit.stager import load_stager
@@ -93,6 +98,39 @@ def test_of_several_channels_that_vote_the_first_is_explained_and_named(tiny_che
     out = capsys.readouterr().out
     assert "two: 1 epoch explained by" in out
     assert "Explained from EEG C3-A2 alone, the first of 2 channels that voted." in out
+
+
+def test_what_only_another_channel_could_score_is_not_chosen(explain, write_edf, tmp_path):
+    signals = [eeg_like(6 * 3000), eeg_like(6 * 3000, seed=1)]
+    signals[0][3000:6000] = 0
+    path = write_edf(tmp_path / "two.edf", labels=("EEG C4-A1", "EEG C3-A2"), signals=signals, seconds=180)
+    channels = ("--channels", "C4-M1,C3-M2")
+    code, err, table, _ = explain("--uncertain", 6, *channels, path=path)
+    assert (code, err) == (0, [])
+    assert sorted(table["epoch"].unique()) == [0, 2, 3, 4, 5]
+    for stage in table["stage"].unique():
+        code, err, table, _ = explain("--stage", stage, *channels, path=path)
+        assert (code, err) == (0, [])
+        assert 1 not in set(table["epoch"])
+
+
+def test_of_channels_read_together_the_one_at_fault_is_named(explain, write_edf, tmp_path):
+    signals = [eeg_like(2 * 3000), eeg_like(2 * 3000, seed=1)]
+    signals[1][3000:] = 0
+    path = write_edf(tmp_path / "two.edf", labels=("EEG C4-A1", "EEG C3-A2"), signals=signals, seconds=60)
+    code, err, _, _ = explain("--epoch", 1, "--channels", "C4-M1,C3-M2", path=path, model="two channels")
+    assert (code, len(err)) == (2, 1)
+    assert "the signal of EEG C3-A2 in epoch 1 is flat" in err[0]
+
+
+def test_a_model_that_cannot_be_explained_is_refused_before_the_night_is_staged(explain, tmp_path):
+    """The night holds no EOG, so that staging it would fail for another reason."""
+    config = SleepViTConfig(num_eog_channels=1, num_frames=5, hidden_size=8, num_hidden_layers=1)
+    SleepViTForAudioClassification(config).save_pretrained(tmp_path / "eog")
+    SleepViTFeatureExtractor(num_eog_channels=1).save_pretrained(tmp_path / "eog")
+    code, err, _, _ = explain("--epoch", 1, model=tmp_path / "eog")
+    assert (code, len(err)) == (2, 1)
+    assert "explain needs a model that reads the spectrogram of the EEG alone" in err[0]
 
 
 def test_another_stage_can_be_the_target(explain):

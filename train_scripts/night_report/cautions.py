@@ -174,8 +174,8 @@ def _stages(hypnogram: Hypnogram) -> list[Caution]:
     if "R" in missing:
         text += (
             " R can be absent from a short or disturbed night; it is also what a model misses on a montage it does "
+            "not know."
         )
-        text += "not know."
     return [Caution("Missing stages", text)]
 
 

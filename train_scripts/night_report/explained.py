@@ -20,7 +20,7 @@ from ..epoch_explanations import (
 
 
 N_UNCERTAIN = 20
-"""A twentieth of a second each; more would make a reader wait."""
+"""Each takes its time, see `benchmarks/faithfulness.py`; more would make a reader wait."""
 
 
 def epochs_to_explain(hypnogram: Hypnogram, order: np.ndarray) -> list[int]:
@@ -52,7 +52,7 @@ def explained_epochs(
     Returns:
         `method`, `decibels` (those of the darkest and the brightest colour) and `epochs`: for each epoch `relevance`
         and `spectrum`, base64 of one byte per Hz and second with 0 Hz first, and `neighbours`, pairs of another epoch
-        and its share in percent. Relevance 128 is none, 255 the most of the epoch and 0 as much against the stage;
+        and its share in percent. Relevance 128 is none, 255 the most of the epoch and 1 as much against the stage;
         spectrum 0 is no power, 1 the darkest and 255 the brightest. Where no epoch can be explained, `epochs` is empty
         and `reason` says why.
     """

@@ -120,7 +120,7 @@
   function relevanceColour(value) {
     return value >= 128
       ? blend(white, channels("#5c1a6b"), (value - 128) / 127)
-      : blend(white, channels("#1b6f5a"), (128 - value) / 128);
+      : blend(white, channels("#1b6f5a"), (128 - value) / 127);
   }
 
   function drawExplanation() {
