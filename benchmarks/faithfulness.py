@@ -7,7 +7,6 @@ RUN_DIR is what `run_leave_one_subject_out` left of `train_scripts/configs/sedf2
 subject that has not learned from it. Folds that are not finished are left out.
 """
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -36,6 +35,7 @@ from .faithfulness_measures import (
     window_decisions,
 )
 from .faithfulness_tables import BAND_NAMES, EXPECTED_BANDS, METHOD_NAMES, figure_of, full_tables, short_table
+from .named_folder import named_folder
 
 
 DATA = Path(os.environ.get("SLEEPVIT_DATA", "../shared/data")) / "sleep-edf-20-5s"
@@ -57,12 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: see the head of this module; None reads the command line.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="what the folds left")
-    args = parser.parse_args(argv)
-    if args.run_dir is not None:
+    run_dir = named_folder(argv, __doc__, "RUN_DIR", "what the folds left")
+    if run_dir is not None:
         torch.set_num_threads(1)
-        write_metrics(measure(args.run_dir), RESULTS)
+        write_metrics(measure(run_dir), RESULTS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     fill_in(RESULTS.parents[1] / "README.md", "faithfulness", full_tables(results))
     fill_in(PROJECT / "README.md", "faithfulness", short_table(results))

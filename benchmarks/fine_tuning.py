@@ -9,7 +9,6 @@ low-pass filter at 20 Hz and white noise of 5 uV, sampled at 128 Hz. Four times,
 six others are tested.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from train_scripts import run_sleep_staging
 from train_scripts.evaluate_checkpoint import predict_night, write_metrics
 from train_scripts.subject_metrics import figures_of_predictions
 
+from .named_folder import named_folder
 from .transfer import DATA, butterworth, other_reference, sampled_at, white_noise
 
 
@@ -49,11 +49,9 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: see the head of this module; None reads the command line.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("work_dir", type=Path, nargs="?", metavar="WORK_DIR", help="for the cohort and the trainings")
-    args = parser.parse_args(argv)
-    if args.work_dir is not None:
-        write_metrics(measure(args.work_dir), RESULTS)
+    work_dir = named_folder(argv, __doc__, "WORK_DIR", "for the cohort and the trainings")
+    if work_dir is not None:
+        write_metrics(measure(work_dir), RESULTS)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     table = fine_tuning_table(results)
     fill_in(Path(__file__).parent / "README.md", "fine_tuning", table)

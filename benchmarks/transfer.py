@@ -7,7 +7,6 @@ RUN_DIR is what `run_leave_one_subject_out` left of `train_scripts/configs/sedf2
 subject that has not learned from it. The waveform of the subject is changed, and the rest is done as for any night.
 """
 
-import argparse
 import json
 import os
 from collections.abc import Callable
@@ -27,6 +26,8 @@ from modeling_sleepvit.night_staging import night_probabilities
 from modeling_sleepvit.stager import load_stager
 from modeling_sleepvit.stages import STAGES
 from train_scripts.evaluate_checkpoint import write_metrics
+
+from .named_folder import named_folder
 
 
 DATA = Path(os.environ.get("SLEEPVIT_DATA", "../shared/data")) / "sleep-edf-20-5s"
@@ -107,11 +108,9 @@ def main(argv: list[str] | None = None) -> None:
     Args:
         argv: see the head of this module; None reads the command line.
     """
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="what the folds left")
-    args = parser.parse_args(argv)
-    if args.run_dir is not None:
-        write_metrics(measure(args.run_dir), RESULTS)
+    run_dir = named_folder(argv, __doc__, "RUN_DIR", "what the folds left")
+    if run_dir is not None:
+        write_metrics(measure(run_dir), RESULTS)
     table = transfer_table(json.loads(RESULTS.read_text(encoding="utf-8")))
     fill_in(Path(__file__).parent / "README.md", "transfer", table)
     print(table)

@@ -83,7 +83,7 @@ class NpzNight:
         """Read the EOG, (epochs, channels, samples) in uV.
 
         Raises:
-            DatasetError: the file holds none.
+            DatasetError: the file holds none, or something else.
         """
         with np.load(self.path) as night:
             if "eog" not in night:
@@ -92,6 +92,11 @@ class NpzNight:
                     "without EOG."
                 )
             eog = night["eog"]
+        if eog.ndim not in (2, 3) or eog.dtype.kind not in "iuf":
+            raise DatasetError(
+                f"{self.path}: expected numbers of shape (epochs, samples[, channels]) in eog, found {eog.dtype} of "
+                f"shape {eog.shape}."
+            )
         return (eog[:, :, None] if eog.ndim == 2 else eog).swapaxes(1, 2)
 
     def load(self) -> tuple[np.ndarray, np.ndarray, float | None]:

@@ -19,7 +19,7 @@ from dataset_builders.night_rows import TRIM_RULES
 from dataset_builders.nights_builder import NightsBuilder, NightsConfig
 from dataset_builders.npz_nights import NpzNights
 from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
-from dataset_builders.prepared_folder import SPLITS_FILE, begun_extractor, prepare_folder
+from dataset_builders.prepared_folder import PREPARATION_FILE, SPLITS_FILE, begun_extractor, prepare_folder
 from dataset_builders.sleep_edf import SleepEDF
 from dataset_builders.splits import Splits, by_fraction
 from modeling_sleepvit import SleepViTFeatureExtractor
@@ -216,7 +216,7 @@ def origin_of_prepared(folder: Path) -> NightsConfig:
     Returns:
         the settings of its protocol, with the trim rule that was chosen.
     """
-    made_with = json.loads((folder / "preparation.json").read_text(encoding="utf-8"))
+    made_with = json.loads((folder / PREPARATION_FILE).read_text(encoding="utf-8"))
     protocols = {config.name: config for builder in BUILDER_OF.values() for config in builder.BUILDER_CONFIGS}
     config = protocols.get(made_with.get("name"), NightsConfig(name="prepared", trim="not known"))
     return replace(config, trim=made_with.get("trim", config.trim))

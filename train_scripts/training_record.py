@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -21,9 +22,6 @@ from .prepare_dataset import origin_of_prepared
 RECORD_FILE = "training.json"
 
 LIBRARIES = ("sleepvit", "torch", "transformers", "accelerate", "datasets", "numpy", "scipy")
-PLACES = ("data_dir", "output_dir", "splits", "model_name_or_path")
-"""Settings that may hold a path of somebody's machine, of which only the name is anybody's business."""
-
 NOBODYS_BUSINESS = ("hub_", "push_to_hub", "report_to", "run_name", "disable_tqdm")
 """How the names of settings begin that say where a training reports to, not what it learns."""
 
@@ -37,11 +35,12 @@ def record_of_training(settings: dict, classes: tuple[str, ...], nights: dict[st
         nights: those of the "train" and, where there are any, of the "validation" subjects.
 
     Returns:
-        `settings`, `data` and `versions`, as JSON holds them. What is not known is not in it.
+        `settings`, of whose paths only the names are anybody's business, `data` and `versions`, as JSON holds them.
+        What is not known is not in it.
     """
     return {
         "settings": {
-            name: Path(value).name if name in PLACES and _is_path(value) else value
+            name: Path(value).name if _is_path(value) else value
             for name, value in settings.items()
             if not name.startswith(NOBODYS_BUSINESS)
         },
@@ -154,5 +153,5 @@ def _extent(night: NightRows) -> dict:
     return {"seconds_of_epoch": shape[-1]} if len(shape) == 4 else {}
 
 
-def _is_path(value: str | None) -> bool:
-    return value is not None and Path(value).exists()
+def _is_path(value) -> bool:
+    return isinstance(value, str) and os.path.exists(value)

@@ -102,6 +102,10 @@ def test_recordings_and_npz_nights_without_eog_are_refused(stager, extractor, wr
     np.savez(tmp_path / "night.npz", x=eeg_like(2 * 500).reshape(2, 500), y=np.array([0, 2]), fs=100)
     with pytest.raises(SleepViTError, match="expected eog beside x and y, found x, y, fs"):
         read_npz_nights(tmp_path, extractor)
+    x = eeg_like(2 * 500).reshape(2, 500)
+    np.savez(tmp_path / "night.npz", x=x, eog=x.ravel(), y=np.array([0, 2]), fs=100)
+    with pytest.raises(SleepViTError, match=r"numbers of shape \(epochs, samples\[, channels\]\) in eog"):
+        read_npz_nights(tmp_path, extractor)
 
 
 def test_an_extractor_that_makes_no_eog_does_not_fit_the_model(stager):

@@ -8,10 +8,12 @@ import pytest
 from huggingface_hub import ModelCard
 from transformers import TrainerState
 
+from dataset_builders.npz_nights import read_npz_nights
+from modeling_sleepvit import STAGES, SleepViTFeatureExtractor
 from modeling_sleepvit.stager import load_stager
 from train_scripts.model_card import channels_of, model_card, temperature_of
 from train_scripts.prepare_dataset import origin_of_prepared
-from train_scripts.training_record import checksum_of_files, progress_of_training, read_record
+from train_scripts.training_record import checksum_of_files, progress_of_training, read_record, record_of_training
 
 from .conftest import train
 
@@ -70,6 +72,13 @@ def test_the_card_counts_what_was_learned_from_and_names_no_place(run, simulated
     assert settings["num_train_epochs"] == 3
     assert settings["data_dir"] == simulated_nights.name
     assert "report_to" not in settings
+
+
+def test_a_record_names_no_place_of_this_machine_whatever_the_setting(simulated_nights, tmp_path):
+    nights = {"train": read_npz_nights(simulated_nights, SleepViTFeatureExtractor())}
+    settings = {"data_dir": str(simulated_nights), "deepspeed": str(tmp_path), "lr_scheduler_type": "cosine"}
+    told = record_of_training(settings, STAGES, nights)["settings"]
+    assert told == {**settings, "data_dir": simulated_nights.name, "deepspeed": tmp_path.name}
 
 
 def test_the_checksum_is_that_of_a_common_tool(simulated_nights):
