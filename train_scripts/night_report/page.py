@@ -88,7 +88,7 @@ def page_values(stager: SleepStagingPipeline, recording: Recording, hypnogram: H
         "facts": facts_of(recording, hypnogram),
         "made": {
             "software": software_version(),
-            "checkpoint": printable(checkpoint.name if checkpoint.is_dir() else str(checkpoint)),
+            "checkpoint": printable(checkpoint.name if checkpoint.is_dir() else str(checkpoint)) or "never saved",
             "checksum": weights_checksum(stager),
             "date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         },
@@ -204,13 +204,13 @@ def weights_checksum(stager: SleepStagingPipeline) -> str | None:
         eight hexadecimal digits; None where the weights lie in no such file.
     """
     model = stager.model
-    file = cached_file(
-        model.name_or_path,
-        "model.safetensors",
-        revision=getattr(model.config, "_commit_hash", None),  # known for what the Hub gave
-        _raise_exceptions_for_missing_entries=False,
-    )
-    if file is None:
+    try:
+        file = cached_file(
+            model.name_or_path,
+            "model.safetensors",
+            revision=getattr(model.config, "_commit_hash", None),  # known for what the Hub gave
+        )
+    except OSError:
         return None
     with open(file, "rb") as weights:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:_CHECKSUM_DIGITS]

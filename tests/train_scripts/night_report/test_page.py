@@ -6,7 +6,13 @@ import re
 import numpy as np
 import pytest
 
-from modeling_sleepvit import Recording, SleepViTConfig, SleepViTFeatureExtractor, SleepViTForAudioClassification
+from modeling_sleepvit import (
+    Recording,
+    SleepStagingPipeline,
+    SleepViTConfig,
+    SleepViTFeatureExtractor,
+    SleepViTForAudioClassification,
+)
 from modeling_sleepvit.explain_sleepvit import explain_night
 from modeling_sleepvit.hypnogram import PROBABILITY_COLUMNS
 from modeling_sleepvit.stager import load_stager
@@ -110,6 +116,15 @@ def test_a_model_that_cannot_be_explained_still_gives_a_report(tmp_path, night_r
     assert embedded_data(text)["explained"]["epochs"] == {}
     assert "Not explained: " in text
     assert "Next explained" not in text
+
+
+def test_a_model_that_was_never_saved_gives_a_report(tmp_path):
+    model = SleepViTForAudioClassification(SleepViTConfig(num_frames=5, hidden_size=8, num_hidden_layers=1))
+    stager = SleepStagingPipeline(model=model, feature_extractor=SleepViTFeatureExtractor())
+    recording = Recording(eeg_like(4 * 3000)[None], 100, ("Fpz-Cz",))
+    write_night_report(tmp_path / "night.html", stager, recording, stager(recording))
+    text = (tmp_path / "night.html").read_text(encoding="utf-8")
+    assert "<dt>Weights</dt><dd>never saved</dd>" in text
 
 
 def test_a_night_without_a_scored_epoch_gives_a_report(tmp_path, night_report):
