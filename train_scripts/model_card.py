@@ -128,17 +128,18 @@ def figures_row(metrics: dict, classes: tuple[str, ...] = STAGES) -> dict[str, s
     """Give the figures that always stand together as a row of a table.
 
     Args:
-        metrics: figures by name; the F1 of a class may be missing.
+        metrics: figures by name; what does not exist, such as kappa where there is one class alone, may be missing.
         classes: what the model tells apart.
 
     Returns:
         accuracy and F1 in percent, kappa.
     """
+    key_of = {"accuracy": "accuracy", "macro-F1": "macro_f1", "kappa": "kappa"}
+    key_of |= {f"F1 {name}": f"f1_{name}" for name in classes}
     return {
-        "accuracy": f"{100 * metrics['accuracy']:.1f}",
-        "macro-F1": f"{100 * metrics['macro_f1']:.1f}",
-        "kappa": f"{metrics['kappa']:.3f}",
-        **{f"F1 {name}": f"{100 * metrics[f'f1_{name}']:.1f}" for name in classes if f"f1_{name}" in metrics},
+        name: f"{metrics[key]:.3f}" if key == "kappa" else f"{100 * metrics[key]:.1f}"
+        for name, key in key_of.items()
+        if key in metrics
     }
 
 

@@ -208,11 +208,13 @@ def clicked_epoch(night: StagedNight | None, event: "gradio.SelectData") -> int:
     return still_there(night).epoch_at(event.index[0])
 
 
-def show_why(stager: SleepStagingPipeline, night: StagedNight | None, epoch: int):
-    """Draw the explanation of an epoch."""
+def show_why(stager: SleepStagingPipeline, night: StagedNight | None, epoch: int | None):
+    """Draw the explanation of an epoch; None stands for a field that was emptied."""
     night = still_there(night)
     recording, hypnogram = night.recording, night.hypnogram
     with said_on_the_page(Path(recording.path)):
+        if epoch is None:
+            raise SettingError("Name an epoch, counted from 0.")
         check_epochs([epoch], recording, hypnogram, night.prepared, recording.id)
         explanation = explain_epochs(stager, night.prepared, hypnogram, [epoch])
         decibels = epoch_decibels(recording, [epoch], hypnogram.epoch_seconds)[0]

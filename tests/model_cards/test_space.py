@@ -9,11 +9,13 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import RepoCard
 
 from dataset_builders.simulation import simulate_night, write_simulated_night
-from modeling_sleepvit import Hypnogram
+from model_cards.space.app import StagedNight, show_why
+from modeling_sleepvit import Hypnogram, Recording
 from modeling_sleepvit.stager import load_stager
 
 
@@ -29,6 +31,14 @@ def test_the_readme_says_what_a_space_needs_to_know():
     assert (SPACE / data.app_file).is_file()
     wheel = f"sleepvit-{importlib.metadata.version('sleepvit')}-py3-none-any.whl"  # as its README builds it
     assert (SPACE / "requirements.txt").read_text().split() == [f"./{wheel}"]
+
+
+def test_a_number_that_was_emptied_is_asked_for(tmp_path):
+    gradio = pytest.importorskip("gradio", reason='pip install ".[space]" installs what serves the page')
+    recording = Recording(np.zeros((1, 3000)), 100, ("Fpz-Cz",), path=tmp_path / "night.edf")
+    night = StagedNight(recording, {}, Hypnogram(["W"]), (0, 1), tmp_path)
+    with pytest.raises(gradio.Error, match="Name an epoch"):
+        show_why(None, night, None)
 
 
 @pytest.fixture(scope="module")

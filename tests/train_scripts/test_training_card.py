@@ -11,7 +11,7 @@ from transformers import TrainerState
 from dataset_builders.npz_nights import read_npz_nights
 from modeling_sleepvit import STAGES, SleepViTFeatureExtractor
 from modeling_sleepvit.stager import load_stager
-from train_scripts.model_card import channels_of, model_card, temperature_of
+from train_scripts.model_card import channels_of, figures_row, model_card, temperature_of
 from train_scripts.prepare_dataset import origin_of_prepared
 from train_scripts.training_record import checksum_of_files, progress_of_training, read_record, record_of_training
 
@@ -132,6 +132,11 @@ def test_a_prepared_dataset_brings_its_origin_along(tmp_path):
     assert "Kemp" in origin.citation
     (tmp_path / "preparation.json").write_text(json.dumps({"name": "a protocol of tomorrow"}))
     assert (origin_of_prepared(tmp_path).licence, origin_of_prepared(tmp_path).trim_rule) == ("", "not known")
+
+
+def test_one_class_alone_has_no_kappa_to_show():
+    figures = figures_row({"accuracy": 0.975, "macro_f1": 1.0, "f1_W": 1.0})
+    assert figures == {"accuracy": "97.5", "macro-F1": "100.0", "F1 W": "100.0"}
 
 
 def test_emissions_are_those_that_were_measured(tmp_path):
