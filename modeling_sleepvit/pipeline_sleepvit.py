@@ -36,7 +36,8 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
     Returns a `Hypnogram`, or a list of them for a list.
 
     Raises:
-        SleepViTError: the recording cannot be staged; the message says why and what to do.
+        SleepViTError: the recording cannot be staged, or EOG channels are named for a checkpoint that reads none; the
+            message says why and what to do.
         TypeError: an argument is unknown or the input is of no kind named above.
     """
 
@@ -65,6 +66,8 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
             )
         if overlap is not None and (not isinstance(overlap, int) or overlap < 1):
             raise ValueError(f"overlap must be a whole number from 1 up, found: {overlap!r}")
+        if eog_channels is not None and not self._epoch_config.num_eog_channels:
+            raise SettingError("eog_channels: the model reads no EOG; leave them out, or take one that does.")
         preprocess_params = {"channels": channels, "sampling_rate": sampling_rate, "eog_channels": eog_channels}
         forward_params = {"overlap": overlap}
         return (

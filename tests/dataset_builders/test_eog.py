@@ -21,6 +21,7 @@ from modeling_sleepvit import (
     read_recording,
 )
 from modeling_sleepvit.night_staging import night_probabilities
+from modeling_sleepvit.stager import load_stager
 
 from ..conftest import TINY, eeg_like
 
@@ -106,6 +107,13 @@ def test_recordings_and_npz_nights_without_eog_are_refused(stager, extractor, wr
     np.savez(tmp_path / "night.npz", x=x, eog=x.ravel(), y=np.array([0, 2]), fs=100)
     with pytest.raises(SleepViTError, match=r"numbers of shape \(epochs, samples\[, channels\]\) in eog"):
         read_npz_nights(tmp_path, extractor)
+
+
+def test_eog_channels_for_a_model_that_reads_none_are_refused(tiny_checkpoints):
+    with pytest.raises(SleepViTError, match="the model reads no EOG; leave them out"):
+        load_stager(tiny_checkpoints["sequence"], eog_channels=["E1-M2"])
+    with pytest.raises(SleepViTError, match="the model reads no EOG; leave them out"):
+        load_stager(tiny_checkpoints["sequence"])(eeg_like(3000), sampling_rate=100, eog_channels=["E1-M2"])
 
 
 def test_an_extractor_that_makes_no_eog_does_not_fit_the_model(stager):
