@@ -117,6 +117,10 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
             raise DatasetError(
                 f"the trim rule {self.config.trim!r} is unknown: expected one of {', '.join(TRIM_RULES)}."
             )
+        if self.config.eog_channels is not None and not self.settings.feature_extractor.num_eog_channels:
+            raise DatasetError(
+                "eog_channels: the feature extractor makes no EOG; leave them out, or take a checkpoint that reads it."
+            )
         # The nights are known only now; another content of theirs has to be another dataset in the cache.
         super().__init__(**arguments, fingerprint=self.content_fingerprint())
 

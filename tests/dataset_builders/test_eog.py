@@ -109,7 +109,9 @@ def test_recordings_and_npz_nights_without_eog_are_refused(stager, extractor, wr
         read_npz_nights(tmp_path, extractor)
 
 
-def test_eog_channels_for_a_model_that_reads_none_are_refused(tiny_checkpoints):
+def test_eog_channels_for_a_model_that_reads_none_are_refused(tiny_checkpoints, cohort):
+    with pytest.raises(SleepViTError, match="the feature extractor makes no EOG; leave them out"):
+        Cohort(folder=cohort, feature_extractor=SleepViTFeatureExtractor(), eog_channels=["EOG(L)"])
     with pytest.raises(SleepViTError, match="the model reads no EOG; leave them out"):
         load_stager(tiny_checkpoints["sequence"], eog_channels=["E1-M2"])
     with pytest.raises(SleepViTError, match="the model reads no EOG; leave them out"):
