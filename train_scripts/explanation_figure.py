@@ -208,6 +208,6 @@ def _draw_neighbours(axes, epoch: ExplainedEpoch) -> None:
     axes.set_ylabel("Share of the weight (%)")
     axes.spines[["top", "right"]].set_visible(False)
     own = 100 * shares[~is_other].sum()
-    heading = f"Neighbours, in their stages' colours;\nthis epoch itself: {own:.0f} %"
+    heading = f"Neighbours, coloured by stage;\nthis epoch itself: {own:.0f} %"
     text = axes.text(0, 1.03, heading, transform=axes.transAxes, fontsize=9)
     text.set_in_layout(False)  # the row above has room, and the time axes beside should not move apart
