@@ -1,5 +1,6 @@
 """What stands beside a prepared dataset: its card, a table of its recordings, and the feature extractor."""
 
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -52,6 +53,23 @@ def table_of_recordings(files: dict[Path, str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def checksum_of_files(folder: Path, pattern: str) -> str:
+    """Sum up the content of the files of a dataset.
+
+    Args:
+        folder: of the dataset.
+        pattern: of its files, as `Path.glob` takes it.
+
+    Returns:
+        SHA-256 of what `sha256sum` prints for the files in the order of their names.
+    """
+    lines = []
+    for path in sorted(folder.glob(pattern)):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder).as_posix()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def write_card(
     folder: Path, builder: NightsBuilder, recordings: pd.DataFrame, n_not_prepared: int, repo: str | None
 ) -> None:
@@ -74,6 +92,9 @@ def write_card(
         configs=[
             {
                 "config_name": "default",
+                # what `datasets` keeps in its cache goes by the folder's last name and this header: without the
+                # checksum, another dataset of that name, or an earlier state of this one, would be read in its place
+                "description": f"SHA-256 {checksum_of_files(folder, 'data/*/*.parquet')}",
                 "data_files": [{"split": split, "path": f"data/{split}/*.parquet"} for split in splits],
             }
         ],

@@ -1,6 +1,5 @@
 """The record of a training: what was learned from, by which settings and versions, and how it went."""
 
-import hashlib
 import json
 import os
 import platform
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from transformers import TrainerState
 
+from dataset_builders.dataset_card import checksum_of_files
 from dataset_builders.night_rows import NightRows
 from dataset_builders.prepared_nights import is_prepared
 from modeling_sleepvit.stages import IGNORED_ID
@@ -101,23 +101,6 @@ def counts_of_nights(nights: list[NightRows], classes: tuple[str, ...]) -> dict:
         "n_epochs": int(counts.sum()),
         "by_class": dict(zip(classes, counts.tolist())),
     }
-
-
-def checksum_of_files(folder: Path, pattern: str) -> str:
-    """Sum up the content of the files of a dataset.
-
-    Args:
-        folder: of the dataset.
-        pattern: of its files, as `Path.glob` takes it.
-
-    Returns:
-        SHA-256 of what `sha256sum` prints for the files in the order of their names.
-    """
-    lines = []
-    for path in sorted(folder.glob(pattern)):
-        with path.open("rb") as file:
-            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder).as_posix()}\n")
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def write_record(record: dict, folder: Path) -> None:

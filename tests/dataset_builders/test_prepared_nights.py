@@ -40,6 +40,25 @@ def dataset(folder, tmp_path):
     return load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
 
 
+def test_datasets_of_one_name_are_not_taken_for_each_other(tmp_path, write_scored_edf):
+    extractor = SleepViTFeatureExtractor()
+    for stem, stages in (("a", ["W", "N2", "N3"]), ("b", ["R", "N1", "W", "W"])):
+        write_scored_edf(tmp_path / stem / "edf", stem, stages)
+        prepare_folder(Cohort(folder=tmp_path / stem / "edf", feature_extractor=extractor), tmp_path / stem / "out")
+
+    def recordings(stem) -> dict[str, int]:
+        cached = load_dataset(str(tmp_path / stem / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+        return {night.recording: len(night) for night in nights_of_dataset(cached)}
+
+    assert recordings("a") == {"a": 3}
+    assert recordings("b") == {"b": 4}
+    write_scored_edf(tmp_path / "a" / "edf", "c", ["N2", "N2"])  # somebody new in a dataset that was loaded before
+    prepare_folder(Cohort(folder=tmp_path / "a" / "edf", feature_extractor=extractor), tmp_path / "a" / "out")
+    assert recordings("a") == {"a": 3, "c": 2}
+    nights = read_prepared_nights(tmp_path / "a" / "out")["train"]
+    assert [night.recording for night in nights] == ["a", "c"]
+
+
 def test_nights_are_found_and_their_values_stay_on_disk(dataset):
     nights = nights_of_dataset(dataset)
     assert [(night.recording, night.subject, len(night)) for night in nights] == [
