@@ -21,8 +21,12 @@ def embedded_checkpoint(name: str | None = None) -> str:
     Raises:
         CheckpointError: there is no checkpoint of that name; the message lists those there are.
     """
-    path = FOLDER / (name or DEFAULT_CHECKPOINT)
-    if not (path / "config.json").is_file():
-        names = sorted(config.parent.name for config in FOLDER.glob("*/config.json"))
-        raise CheckpointError(f"no embedded checkpoint {path.name!r}: expected one of {', '.join(names) or 'none'}.")
-    return str(path)
+    name = name or DEFAULT_CHECKPOINT
+    if name not in (names := embedded_names()):
+        raise CheckpointError(f"no embedded checkpoint {name!r}: expected one of {', '.join(names) or 'none'}.")
+    return str(FOLDER / name)
+
+
+def embedded_names() -> list[str]:
+    """List the checkpoints that come with the package."""
+    return sorted(config.parent.name for config in FOLDER.glob("*/config.json"))

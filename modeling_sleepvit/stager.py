@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoFeatureExtractor, pipeline
 
 from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
-from .embedded import embedded_checkpoint
+from .embedded import embedded_checkpoint, embedded_names
 from .errors import CheckpointError, SleepViTError
 from .hub_errors import hub_refusal
 from .modeling_sleepvit import SleepViTForAudioClassification, SleepViTForAudioFrameClassification
@@ -28,8 +28,8 @@ def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
     """Check the name of a checkpoint before anybody looks for it on the network.
 
     Args:
-        model: folder of a checkpoint, or its id on the Hub ("owner/name", "owner/name@revision"); None stands for the
-            embedded checkpoint.
+        model: folder of a checkpoint, its id on the Hub ("owner/name", "owner/name@revision"), or the name of one that
+            comes with the package; None stands for the default of these.
 
     Returns:
         the folder or id, and the `revision` where one is named, both to be handed to `from_pretrained`.
@@ -41,8 +41,10 @@ def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
         return embedded_checkpoint(), {}
     if Path(model).is_dir():
         return str(model), {}
+    if str(model) in embedded_names():
+        return embedded_checkpoint(str(model)), {}
     name, _, revision = str(model).partition("@")
-    if name.count("/") != 1:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
             f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
             "(owner/name); check the path."

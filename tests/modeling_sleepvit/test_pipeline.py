@@ -7,9 +7,10 @@ import torch
 from transformers import AutoModel, pipeline
 
 from modeling_sleepvit import Hypnogram, SleepViTError, SleepViTForAudioFrameClassification, read_recording
+from modeling_sleepvit.embedded import embedded_checkpoint
 from modeling_sleepvit.errors import CheckpointError
 from modeling_sleepvit.night_staging import night_probabilities, sequence_starts
-from modeling_sleepvit.stager import load_stager
+from modeling_sleepvit.stager import folder_or_id, load_stager
 
 
 @pytest.fixture
@@ -122,9 +123,15 @@ def test_a_rate_that_contradicts_the_file_is_refused(stager, write_edf, tmp_path
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path):
-    with pytest.raises(CheckpointError, match="no such folder here: expected a folder with a SleepViT") as error:
-        load_stager(tmp_path / "nowhere")
-    assert str(tmp_path / "nowhere") in str(error.value)
+    for missing in (tmp_path / "nowhere", "./nowhere", "/nowhere", "nowhere"):
+        with pytest.raises(CheckpointError, match="no such folder here: expected a folder with a SleepViT") as error:
+            load_stager(missing)
+        assert str(missing) in str(error.value)
+
+
+def test_a_checkpoint_of_the_package_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folder_or_id("sleepvit-sedf20-5s") == (embedded_checkpoint(), {})
 
 
 def test_a_feature_extractor_of_another_model_is_refused(stager, tiny_checkpoints):
