@@ -4,8 +4,6 @@ import argparse
 import importlib
 import sys
 
-from .running import run_script
-
 
 COMMANDS = {
     "stage": ("stage_recordings", "stage EDF, BDF or FIF recordings: hypnogram, probabilities, statistics, picture"),
@@ -40,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser(name, help=summary, add_help=False)
     command = parser.parse_args(argv[:1]).command
     # imported only now: `sleepvit --help` need not wait for PyTorch
-    script = importlib.import_module(f"{__package__}.{COMMANDS[command][0]}")
-    return run_script(script.main, argv[1:])
+    script, running = (importlib.import_module(f"{__package__}.{name}") for name in (COMMANDS[command][0], "running"))
+    return running.run_script(script.main, argv[1:])
 
 
 if __name__ == "__main__":
