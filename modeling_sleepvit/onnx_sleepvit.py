@@ -89,13 +89,9 @@ class OnnxSleepViT(nn.Module):
         return self
 
     def forward(
-        self,
-        input_values: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        epoch_embeddings: torch.Tensor | None = None,
-        eog_values: torch.Tensor | None = None,
+        self, input_values=None, attention_mask=None, epoch_embeddings=None, eog_values=None
     ) -> SequenceClassifierOutput:
-        """Stage epochs or, with `epoch_embeddings`, sequences of them.
+        """Stage epochs or, with `epoch_embeddings`, sequences of them; all inputs are tensors or None.
 
         Args:
             input_values: (batch, channels, rows, frames), for an epoch model.
