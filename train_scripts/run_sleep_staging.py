@@ -27,7 +27,8 @@ from modeling_sleepvit.metrics_sleepvit import staging_metrics
 from modeling_sleepvit.stages import IGNORED_ID, STAGES
 
 from .running import run_script
-from .training_card import StagingTrainer, TrainingCard
+from .staging_trainer import StagingTrainer
+from .training_card import TrainingCard
 from .training_nights import make_feature_extractor, read_splits
 from .training_record import record_of_training
 from .training_settings import (

@@ -25,7 +25,9 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
         the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
     """
     try:
-        return main(argv) or 0
+        code = main(argv) or 0
+        leave_process_group()
+        return code
     except SleepViTError as error:
         report_error(error)
         return USER_ERROR
@@ -43,6 +45,17 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
     except KeyboardInterrupt:
         report_error("interrupted; what was finished before is kept.")
         return INTERRUPTED
+
+
+def leave_process_group() -> None:
+    """Part from the processes of a distributed training that is done, so that its threads end before Python does.
+
+    A thread of Gloo that lets go of its last tensor while the interpreter shuts down aborts the process, once in some
+    hundred trainings and oftener on a busy machine, and the launcher then calls a finished training a failed one.
+    """
+    distributed = sys.modules.get("torch.distributed")  # not imported: no script need wait for PyTorch here
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def sentence_about(error: OSError) -> str:

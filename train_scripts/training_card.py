@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from .model_card import write_card
@@ -52,27 +52,3 @@ class TrainingCard(TrainerCallback):
         record = {**self.record, **progress}
         write_record(record, folder)
         write_card(folder, output_dir.resolve().name, model, feature_extractor, record)
-
-
-class StagingTrainer(Trainer):
-    """Trainer whose card is that of `TrainingCard`.
-
-    Args:
-        card: writes it.
-        **kwargs: of `Trainer`.
-    """
-
-    def __init__(self, card: TrainingCard, callbacks=(), **kwargs):
-        super().__init__(callbacks=[card, *callbacks], **kwargs)
-        self.card = card
-
-    def create_model_card(self, **kwargs) -> None:
-        """Write the card of the training; Trainer calls this when it pushes the final weights."""
-        if self.is_world_process_zero():
-            self.card.write(
-                Path(self.args.output_dir),
-                self.args,
-                self.state,
-                self.accelerator.unwrap_model(self.model),
-                self.processing_class,
-            )

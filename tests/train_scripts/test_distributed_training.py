@@ -21,9 +21,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def losses_of(run: Path) -> list[float]:
+def logged(run: Path, name: str) -> list[float]:
     history = json.loads((run / "trainer_state.json").read_text())["log_history"]
-    return [entry["loss"] for entry in history if "loss" in entry]
+    return [entry[name] for entry in history if name in entry]
+
+
+def losses_of(run: Path) -> list[float]:
+    return logged(run, "loss")
 
 
 @pytest.fixture
@@ -67,6 +71,9 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(same_everywher
     assert len(losses) == len(losses_of(two)) == 12, "two processes take no fewer steps: they do not work together"
     assert losses[-1] < losses[0]
     assert losses_of(two) == pytest.approx(losses, rel=1e-4)
+    for run in (one, two):
+        assert logged(run, "eval_n_epochs") == [100] * 3, "validation leaves epochs out, or counts some twice"
+    assert logged(two, "eval_kappa") == pytest.approx(logged(one, "eval_kappa"), abs=1e-3)
     weights, others = load_file(one / "model.safetensors"), load_file(two / "model.safetensors")
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, atol=2e-4, rtol=1e-3, msg=name)
