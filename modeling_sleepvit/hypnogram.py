@@ -317,22 +317,13 @@ class Hypnogram:
             frame.to_csv(partial, index=False, lineterminator="\n")
 
     @classmethod
-    def from_csv(
-        cls,
-        path: str | Path,
-        start: datetime | None = None,
-        recording: str | None = None,
-        channels: Sequence[str] = (),
-        notes: Sequence[str] = (),
-    ) -> "Hypnogram":
+    def from_csv(cls, path: str | Path, recording: str | None = None, **known) -> "Hypnogram":
         """Read what `to_csv` wrote.
 
         Args:
             path: CSV file with the columns `FRAME_COLUMNS`.
-            start: clock time at which epoch 0 begins, or None.
             recording: id of the recording; None takes the file's name without "_hypnogram".
-            channels: names of the channels that the stages come from.
-            notes: sentences about what was dropped, derived or guessed.
+            **known: `start`, `channels` and `notes` as of `from_frame`, which no CSV holds.
 
         Raises:
             HypnogramError: the file is missing, is not such a table, or its epochs are not contiguous.
@@ -350,7 +341,7 @@ class Hypnogram:
             ) from error
         recording = recording or path.stem.removesuffix("_hypnogram")
         try:
-            return cls.from_frame(frame, start=start, recording=recording, channels=channels, notes=notes)
+            return cls.from_frame(frame, recording=recording, **known)
         except SleepViTError as error:
             raise type(error)(f"{path}: {error}") from error
 

@@ -8,19 +8,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from benchmarks import faithfulness_measures as measures
 from benchmarks import faithfulness_tables
 from benchmarks.faithfulness import FIGURE, RESULTS, SubjectMeans, draw_epochs
-from benchmarks.faithfulness_measures import (
-    N_RANDOM_ORDERS,
-    SHARES_DELETED,
-    area_under,
-    deletion_curves,
-    explain_by_all_methods,
-    orders_of_patches,
-    randomised_layer_by_layer,
-    rank_correlation,
-    window_decisions,
-)
 from model_cards.build_cards import PROJECT
 from modeling_sleepvit import SleepViTForAudioFrameClassification
 from modeling_sleepvit.attributions import METHODS
@@ -46,10 +36,10 @@ def night() -> torch.Tensor:
 def test_curves_are_what_is_left_of_the_probability(model, night):
     epochs, targets = np.array([1, 6]), np.array([2, 4])
     order = np.random.default_rng(1).permuted(np.tile(np.arange(25), (2, 1)), axis=1)
-    curve = deletion_curves(model, night, epochs, targets, [("some", "order", order)])["some", "order"]
+    curve = measures.deletion_curves(model, night, epochs, targets, [("some", "order", order)])["some", "order"]
     assert curve.shape == (2, 6)
     changed = night.clone()
-    for patch in order[1, : round(SHARES_DELETED[1] * 25)]:
+    for patch in order[1, : round(measures.SHARES_DELETED[1] * 25)]:
         band, second = divmod(patch, 5)
         changed[6, 0, 4 * band : 4 * band + 4, second] = 0
     with torch.no_grad():
@@ -60,9 +50,9 @@ def test_curves_are_what_is_left_of_the_probability(model, night):
 
 
 def test_orders_begin_with_the_most_relevant_patch(model, night):
-    explanations = explain_by_all_methods(model, night, np.array([3, 4]), np.array([0, 1]))
-    orders = list(orders_of_patches(explanations, np.random.default_rng(0)))
-    assert len(orders) == 2 * len(explanations) + 2 * N_RANDOM_ORDERS
+    explanations = measures.explain_by_all_methods(model, night, np.array([3, 4]), np.array([0, 1]))
+    orders = list(measures.orders_of_patches(explanations, np.random.default_rng(0)))
+    assert len(orders) == 2 * len(explanations) + 2 * measures.N_RANDOM_ORDERS
     for name, direction, order in orders:
         assert np.sort(order, axis=1).tolist() == [list(range(25))] * 2
         if name != "random":
@@ -72,23 +62,23 @@ def test_orders_begin_with_the_most_relevant_patch(model, night):
 
 
 def test_areas_and_shares():
-    assert area_under(np.ones((3, 6))) == pytest.approx(1)
-    assert area_under(1 - np.array([0, *SHARES_DELETED, 1])) == pytest.approx(0.5)
-    counts = [round(share * 25) for share in SHARES_DELETED]
+    assert measures.area_under(np.ones((3, 6))) == pytest.approx(1)
+    assert measures.area_under(1 - np.array([0, *measures.SHARES_DELETED, 1])) == pytest.approx(0.5)
+    counts = [round(share * 25) for share in measures.SHARES_DELETED]
     assert counts == [25 - count for count in reversed(counts)]  # so that insertion is deletion read from its end
 
 
 def test_rank_correlation_is_spearman():
     one, other = np.random.default_rng(0).normal(size=(2, 4, 5, 5))
     expected = [spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(one, other)]
-    assert rank_correlation(one, other) == pytest.approx(expected)
+    assert measures.rank_correlation(one, other) == pytest.approx(expected)
 
 
 def test_weights_are_randomised_from_the_head_down(tiny_checkpoints):
     model = SleepViTForAudioFrameClassification.from_pretrained(tiny_checkpoints["sequence"])
     before = copy.deepcopy(model.state_dict())
     n_changed = []
-    for _, randomised in randomised_layer_by_layer(model):
+    for _, randomised in measures.randomised_layer_by_layer(model):
         after = randomised.state_dict()
         n_changed.append(sum(not torch.equal(before[name], after[name]) for name in before if after[name].dim() > 1))
     assert n_changed == sorted(set(n_changed))
@@ -97,7 +87,7 @@ def test_weights_are_randomised_from_the_head_down(tiny_checkpoints):
 
 
 def test_epochs_are_drawn_evenly_from_what_the_model_decides(model, night):
-    decided = [window_decisions(model, night), np.zeros(30, dtype=int)]
+    decided = [measures.window_decisions(model, night), np.zeros(30, dtype=int)]
     drawn = draw_epochs(decided, np.random.default_rng(0), n_per_stage=3)
     stages = np.concatenate([stages[epochs] for stages, epochs in zip(decided, drawn)])
     counts = {stage: min(3, int((np.concatenate(decided) == stage).sum())) for stage in range(5)}

@@ -19,14 +19,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING_NAMES,
 )
 
-from modeling_sleepvit import (
-    SleepViTConfig,
-    SleepViTForAudioClassification,
-    SleepViTForAudioFrameClassification,
-    SleepViTModel,
-    SleepViTSequenceConfig,
-    SleepViTSequenceModel,
-)
+import modeling_sleepvit as sleepvit
 
 
 if "TRANSFORMERS_TESTS" not in os.environ:
@@ -71,14 +64,14 @@ SIZES = {
     "hidden_dropout_prob": 0.1,
 }
 EPOCH_SIZES = {**SIZES, "num_channels": 2, "num_rows": 8, "num_frames": 3}
-EPOCH_CONFIG = json.loads(SleepViTSequenceConfig(epoch_config=EPOCH_SIZES).to_json_string())["epoch_config"]
+EPOCH_CONFIG = json.loads(sleepvit.SleepViTSequenceConfig(epoch_config=EPOCH_SIZES).to_json_string())["epoch_config"]
 N_EPOCHS = 6
 
 
 class SleepViTModelTester:
     """What the mixin asks a model's test for: a small configuration and inputs."""
 
-    config_class = SleepViTConfig
+    config_class = sleepvit.SleepViTConfig
     sizes = EPOCH_SIZES
     batch_size = 3
     is_training = True
@@ -95,7 +88,7 @@ class SleepViTModelTester:
 
 
 class SleepViTSequenceModelTester(SleepViTModelTester):
-    config_class = SleepViTSequenceConfig
+    config_class = sleepvit.SleepViTSequenceConfig
     sizes = {**SIZES, "epoch_config": EPOCH_CONFIG, "sequence_length": N_EPOCHS}
     seq_length = 1 + N_EPOCHS
 
@@ -108,7 +101,7 @@ class SleepViTSequenceModelTester(SleepViTModelTester):
 
 
 class TestSleepViT(ModelTesterMixin, unittest.TestCase):
-    all_model_classes = (SleepViTModel, SleepViTForAudioClassification)
+    all_model_classes = (sleepvit.SleepViTModel, sleepvit.SleepViTForAudioClassification)
     model_tester = SleepViTModelTester()
     test_can_init_all_missing_weights_before_2023 = True  # they look for a year in a licence header
     test_resize_embeddings = False  # there is no vocabulary
@@ -120,12 +113,12 @@ class TestSleepViT(ModelTesterMixin, unittest.TestCase):
 
 
 class TestSleepViTSequence(TestSleepViT):
-    all_model_classes = (SleepViTSequenceModel, SleepViTForAudioFrameClassification)
+    all_model_classes = (sleepvit.SleepViTSequenceModel, sleepvit.SleepViTForAudioFrameClassification)
     model_tester = SleepViTSequenceModelTester()
 
     def _prepare_for_class(self, inputs_dict, model_class, return_labels=False):
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels)
         # their table of labels by kind of head lacks audio frames
-        if return_labels and model_class is SleepViTForAudioFrameClassification:
+        if return_labels and model_class is sleepvit.SleepViTForAudioFrameClassification:
             inputs["labels"] = torch.zeros(self.model_tester.batch_size, N_EPOCHS, dtype=torch.long)
         return inputs
