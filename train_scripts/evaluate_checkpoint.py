@@ -30,7 +30,7 @@ from modeling_sleepvit.whole_files import written_whole
 from .evaluation_report import write_report
 from .prepare_dataset import make_builder, names_between_commas, origin_of_prepared
 from .run_sleep_staging import check_fit
-from .running import USER_ERROR, report_error, run_script, sentence_about
+from .running import USER_ERROR, check_output, report_error, run_script, sentence_about
 from .subject_metrics import figures_of_predictions, json_text
 from .training_nights import make_feature_extractor
 from .training_settings import DataArguments, ModelArguments
@@ -75,10 +75,12 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if a recording could not be read; the others are evaluated all the same, and the report names it.
 
     Raises:
-        SleepViTError: the checkpoint or the nights cannot be used.
+        SleepViTError: the checkpoint or the nights cannot be used, or the output cannot be written.
     """
     args = parse_arguments(argv)
-    check_output(args.output, args.folder)  # before the work, not after it
+    check_output(args.output)
+    if args.output.resolve() == args.folder.resolve():
+        raise SettingError(f"--output {args.output}: this is the folder of the dataset; choose another place.")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()  # a load report is no message to a user; refusals come as errors
     stager = load_stager(args.checkpoint)
@@ -161,22 +163,6 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     if args.figures < 0:
         parser.error(f"--figures: expected 0 or more, found {args.figures}")
     return args
-
-
-def check_output(output: Path, folder: Path) -> None:
-    """Refuse a place for the results that cannot be one.
-
-    Args:
-        output: folder for the results.
-        folder: of the dataset.
-
-    Raises:
-        SettingError: it is a file, or the folder of the dataset itself.
-    """
-    if output.exists() and not output.is_dir():
-        raise SettingError(f"--output {output}: expected a folder, found a file; choose another place.")
-    if output.resolve() == folder.resolve():
-        raise SettingError(f"--output {output}: this is the folder of the dataset; choose another place.")
 
 
 def choose_nights(args: argparse.Namespace, feature_extractor: SleepViTFeatureExtractor) -> NightsToStage:

@@ -25,7 +25,7 @@ from modeling_sleepvit.whole_files import written_whole
 
 from .epoch_explanations import epoch_decibels, explain_epochs, relevance_of_bands
 from .explanation_figure import ExplainedEpoch, explanation_figure
-from .running import run_script
+from .running import check_output, run_script
 from .stage_recordings import add_staging_arguments, load_quiet_stager
 
 
@@ -43,9 +43,10 @@ def main(argv: list[str] | None = None) -> int:
 
     Raises:
         SleepViTError: the recording cannot be staged, the epochs do not exist or were not scored, or the model cannot
-            be explained by the method.
+            be explained by the method, or the output cannot be written.
     """
     args = parse_arguments(argv)
+    check_output(args.output)
     stage, target = (None if name is None else stage_from_name(name) for name in (args.stage, args.target))
     stager = load_quiet_stager(args.model)
     check_method(stager.model, args.method)  # before the work, not after it

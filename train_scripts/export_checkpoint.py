@@ -23,7 +23,7 @@ from modeling_sleepvit.errors import SettingError
 from modeling_sleepvit.onnx_sleepvit import graph_names
 from modeling_sleepvit.whole_files import folder_written_whole
 
-from .running import run_script
+from .running import check_output, run_script
 from .stage_recordings import load_quiet_stager
 
 
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         SleepViTError: the checkpoint cannot be used, a library is missing, or the output cannot be written there.
     """
     args = parse_arguments(argv)
+    check_output(args.output)
     stager = load_quiet_stager(args.checkpoint)
     with folder_written_whole(args.output) as partial:
         export(stager.model, stager.feature_extractor.epoch_seconds, partial, args.format, args.quantize)

@@ -26,7 +26,7 @@ from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError, SettingError, SleepViTError
 
 from .hub_upload import check_repo_id, upload_folder
-from .running import USER_ERROR, report_error, run_script
+from .running import USER_ERROR, check_output, report_error, run_script
 
 
 BUILDER_OF = {
@@ -45,9 +45,10 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if a recording could not be prepared; the others are prepared all the same.
 
     Raises:
-        SleepViTError: the arguments do not fit, or there is nothing to prepare.
+        SleepViTError: the arguments do not fit, the output cannot be written, or there is nothing to prepare.
     """
     args = parse_arguments(argv)
+    check_output(args.output)
     builder = make_builder(args)
     if args.push:
         check_push(args.push, args.private, builder)  # before the work, not after it

@@ -2,11 +2,13 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from huggingface_hub.utils import httpx
 
-from modeling_sleepvit.errors import SleepViTError
+from modeling_sleepvit.errors import SettingError, SleepViTError
 from modeling_sleepvit.hub_errors import hub_refusal
 
 
@@ -56,6 +58,27 @@ def leave_process_group() -> None:
     distributed = sys.modules.get("torch.distributed")  # not imported: no script need wait for PyTorch here
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def check_output(output: Path) -> None:
+    """Refuse a folder for results that could not be written, before the work and not after it.
+
+    Args:
+        output: the folder, which is not made here.
+
+    Raises:
+        SettingError: a file stands in its place or above it, or nothing can be written there.
+    """
+    nearest = next(place for place in (output, *output.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise SettingError(f"--output {output}: expected a folder, found a file at {nearest}; choose another place.")
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()  # permissions alone do not tell: disks are full or read-only
+    except OSError as error:
+        raise SettingError(
+            f"--output {output}: expected a folder that can be written to, found {nearest} "
+            f"({error.strerror or error}); choose another place."
+        ) from error
 
 
 def sentence_about(error: OSError) -> str:

@@ -22,7 +22,7 @@ from modeling_sleepvit.whole_files import written_whole
 
 from .night_report.page import write_night_report
 from .prepare_dataset import names_between_commas
-from .running import USER_ERROR, report_error, run_script, sentence_about
+from .running import USER_ERROR, check_output, report_error, run_script, sentence_about
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,9 +35,10 @@ def main(argv: list[str] | None = None) -> int:
         0, or 2 if a recording could not be staged; the others are staged all the same.
 
     Raises:
-        SleepViTError: there is no such checkpoint.
+        SleepViTError: there is no such checkpoint, or the output cannot be written.
     """
     args = parse_arguments(argv)
+    check_output(args.output)
     found, failures = [], []
     for path in args.paths:
         try:
