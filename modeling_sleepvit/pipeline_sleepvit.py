@@ -12,7 +12,7 @@ from .hub_card import PushedWithCard
 from .hypnogram import Hypnogram
 from .night_staging import night_probabilities
 from .recordings import Recording, read_recording, recording_from_array, recording_from_raw
-from .signal_quality import unscorable_epochs
+from .signal_quality import FAULTS, epoch_faults
 from .stages import STAGES, UNSCORED
 
 
@@ -31,7 +31,8 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
 
     A checkpoint for one channel stages from every given channel on its own and averages the probabilities; one for
     more channels reads them together. An incomplete last epoch is dropped; epochs that are flat, clipped or not finite
-    (in every voting channel, or in any of those that are read together) become "UNS"; the hypnogram's `notes` say so.
+    (in every voting channel, or in any of those that are read together) become "UNS". The hypnogram's `notes` say so,
+    and which of several channels, those of the EOG among them, is at fault.
 
     Returns a `Hypnogram`, or a list of them for a list.
 
@@ -81,19 +82,24 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
         recording = _as_recording(inputs, channels, sampling_rate)
         self._check_recording(recording, self.feature_extractor.lowest_sampling_rate)
         self._check_channels(recording)
-        eog = {}
+        epoch_seconds = self.feature_extractor.epoch_seconds
+        faults = _faults(recording, epoch_seconds)
+        eog, notes = {}, []
+        if len(faults) > 1:
+            is_voting = self._epoch_config.num_channels == 1
+            notes = _fault_notes("Channel", recording, faults, ", in which it had no vote" if is_voting else "")
         if n_eog := self._epoch_config.num_eog_channels:
             whole = getattr(inputs, "path", None) or inputs  # a Recording may hold but the EEG of its file
             eog_recording = _as_recording(whole, eog_channels, sampling_rate, n_eog)
             self._check_recording(eog_recording, self.feature_extractor.lowest_eog_rate)
             eog = {"eog_waveform": eog_recording.signals, "eog_sampling_rate": eog_recording.sampling_rate}
-            recording = replace(recording, notes=tuple(dict.fromkeys((*recording.notes, *eog_recording.notes))))
+            eog_faults = _faults(eog_recording, epoch_seconds)
+            notes += eog_recording.notes
+            notes += _fault_notes("EOG channel", eog_recording, eog_faults, ", which were staged all the same")
+        recording = replace(recording, notes=tuple(dict.fromkeys((*recording.notes, *notes))))
         features = self.feature_extractor(recording.signals, sampling_rate=recording.sampling_rate, **eog)
         rows = features["input_values"]
-        epoch_seconds = self.feature_extractor.epoch_seconds
-        is_unscorable = np.stack(
-            [unscorable_epochs(signal, recording.sampling_rate, epoch_seconds) for signal in recording.signals]
-        )  # (channels, epochs)
+        is_unscorable = faults != ""  # (channels, epochs)
         # at a rate that is no whole number, resampling may end the last epoch a sample sooner or later
         n_epochs = min(len(rows), is_unscorable.shape[1])
         rows = torch.from_numpy(rows[:n_epochs])  # (epochs, channels, rows, seconds)
@@ -204,6 +210,21 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
                 f"{where}: the model reads {self._epoch_config.num_channels} channels together, found {n_channels} "
                 f"({', '.join(recording.channel_names)}); name as many, for example channels=['C4-M1', 'C3-M2']."
             )
+
+
+def _faults(recording: Recording, epoch_seconds: float) -> np.ndarray:
+    """What is wrong with each epoch of each channel, (channels, epochs), see `epoch_faults`."""
+    return np.stack([epoch_faults(signal, recording.sampling_rate, epoch_seconds) for signal in recording.signals])
+
+
+def _fault_notes(what: str, recording: Recording, faults: np.ndarray, consequence: str) -> list[str]:
+    """Say which channel has which faults, in how many epochs, and what became of these."""
+    notes = []
+    for name, of_channel in zip(recording.channel_names, faults):
+        counts = [f"{fault} in {n}" for fault in FAULTS if (n := int((of_channel == fault).sum()))]
+        if counts:
+            notes.append(f'{what} "{name}" is {", ".join(counts)} of {len(of_channel)} epochs{consequence}.')
+    return notes
 
 
 def _as_recording(inputs, channels, sampling_rate: float | None, n_eog: int = 0) -> Recording:

@@ -68,8 +68,8 @@ def stage_from_name(name: str) -> str:
     stage = _STAGE_OF_NAME.get(_AROUND_NAMES.sub("", " ".join(str(name).replace("_", " ").upper().split())))
     if stage is None:
         raise UnknownStageError(
-            f"unknown sleep stage {name!r}: expected one of {', '.join(sorted(_STAGE_OF_NAME))}, alone or after "
-            '"Sleep stage".'
+            f"unknown sleep stage {name!r}: expected one of {', '.join(STAGES)}, a name of Rechtschaffen & Kales such "
+            f'as S2, "Sleep stage 4" or REM, or {UNSCORED} for what is not scored.'
         )
     return stage
 

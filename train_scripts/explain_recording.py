@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{stem}: {n_epochs} explained by {args.method.replace('_', ' ')}; see {pictures} and {table}")
     n_votes = len(prepared["input_values"])
     vote = f"Explained from {recording.channel_names[0]} alone, the first of {n_votes} channels that voted."
-    for note in (*recording.notes, *([vote] if n_votes > 1 else [])):
+    for note in (*hypnogram.notes, *([vote] if n_votes > 1 else [])):
         print(f"    {note}")
     return 0
 

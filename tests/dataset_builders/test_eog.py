@@ -97,6 +97,19 @@ def test_training_examples_hold_it_padded_like_the_eeg(cohort, extractor):
     np.testing.assert_array_equal(SingleEpochs([night])[6]["eog_values"], night.eog_values[6])
 
 
+def test_an_eog_channel_that_is_flat_or_clipped_is_named(stager, cohort, write_edf, tmp_path):
+    signals = [eeg_like(len(STAGES) * 3000, seed).reshape(-1, 3000) for seed in range(3)]
+    signals[1][[2, 4]] = 0
+    signals[1][5] = np.clip(40 * signals[1][5], -60, 60)
+    labels = ("EEG C4-A1", "EOG(R)", "EOG(L)")
+    path = write_edf(tmp_path / "n.edf", labels, seconds=240, signals=[signal.ravel() for signal in signals])
+    hypnogram = stager(path)
+    assert "UNS" not in hypnogram.stages
+    (note,) = [note for note in hypnogram.notes if "EOG(" in note and "No EOG" not in note]
+    assert note == 'EOG channel "EOG(R)" is flat in 2, clipped in 1 of 8 epochs, which were staged all the same.'
+    assert not [note for note in stager(cohort / "night.edf").notes if "all the same" in note]
+
+
 def test_recordings_and_npz_nights_without_eog_are_refused(stager, extractor, write_edf, tmp_path):
     with pytest.raises(SleepViTError, match="expected 2 channels that are EOG by their labels, found 0"):
         stager(write_edf(tmp_path / "night.edf"))

@@ -93,6 +93,7 @@ def test_a_dead_channel_does_not_vote(stager):
     both = stager(signals, sampling_rate=100)
     assert "UNS" not in both.stages
     np.testing.assert_allclose(both.probabilities[:5], alive.probabilities[:5], atol=1e-6)
+    assert 'Channel "channel 2" is flat in 5 of 10 epochs, in which it had no vote.' in both.notes
 
 
 def test_a_model_in_training_mode_is_put_to_eval(tiny_checkpoints, stager):

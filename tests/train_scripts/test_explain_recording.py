@@ -92,12 +92,14 @@ def test_epochs_of_a_stage_are_spread_over_the_night(explain, night, tiny_checkp
 
 
 def test_of_several_channels_that_vote_the_first_is_explained_and_named(tiny_checkpoints, write_edf, tmp_path, capsys):
-    path = write_edf(tmp_path / "two.edf", labels=("EEG C4-A1", "EEG C3-A2"), seconds=60)
+    signals = [eeg_like(6000), np.append(eeg_like(3000), np.zeros(3000))]
+    path = write_edf(tmp_path / "two.edf", labels=("EEG C3-A2", "EEG C4-A1"), signals=signals, seconds=60)
     chosen = ("--epoch", "1", "--channels", "C3-M2,C4-M1", "--output", str(tmp_path))
     assert main(["explain", str(path), *chosen, "--model", str(tiny_checkpoints["sequence"])]) == 0
     out = capsys.readouterr().out
     assert "two: 1 epoch explained by" in out
     assert "Explained from EEG C3-A2 alone, the first of 2 channels that voted." in out
+    assert 'Channel "EEG C4-A1" is flat in 1 of 2 epochs, in which it had no vote.' in out
 
 
 def test_what_only_another_channel_could_score_is_not_chosen(explain, write_edf, tmp_path):

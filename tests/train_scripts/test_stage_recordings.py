@@ -16,6 +16,8 @@ from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.hypnogram import FRAME_COLUMNS
 from train_scripts.cli import main
 
+from ..conftest import eeg_like
+
 
 @pytest.fixture
 def stage(tiny_checkpoints, tmp_path, capsys):
@@ -80,6 +82,18 @@ def test_named_channels_are_staged(stage, write_edf, tmp_path):
     code, _, _, output = stage(path, "--channels", "C4-M1, C3-M2")
     assert code == 0
     assert pd.read_csv(output / "summary.csv").loc[0, "channels"] == "EEG C4-A1, EEG C3-A2"
+
+
+def test_the_report_warns_of_every_channel_that_votes(stage, write_edf, tmp_path):
+    signals = [eeg_like(12_000), np.append(np.zeros(3000), 1000 * eeg_like(9000))]
+    path = write_edf(tmp_path / "psg.edf", labels=("C4-M1", "C3-M2"), signals=signals, seconds=120)
+    code, out, _, output = stage(path, "--channels", "C4-M1,C3-M2", "--report")
+    assert code == 0
+    assert 'Channel "C3-M2" is flat in 1 of 4 epochs, in which it had no vote.' in out
+    page = (output / "psg_report.html").read_text(encoding="utf-8")
+    assert "<b>Flat signal of C3-M2.</b> 1 epoch of 4 had no vote of this channel" in page
+    assert "<b>Scale of C3-M2.</b>" in page
+    assert "of C4-M1.</b>" not in page
 
 
 def bad_recordings():

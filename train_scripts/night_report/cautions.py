@@ -1,6 +1,6 @@
 """What a reader of a night should be warned of before its stages are believed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -48,22 +48,29 @@ def cautions_of(
     """Look for what makes a night doubtful.
 
     Args:
-        recording: the signal; its first channel is judged.
+        recording: the signal.
         hypnogram: the stages.
-        input_values: (epochs, channels, rows, seconds), what the model read.
+        input_values: (epochs, channels of the recording, rows, seconds), what the model read.
         extractor: made them, and knows the training nights where its scaling is "anchored".
         agreement: expected share of right epochs, 0 to 1, NaN without any.
 
     Returns:
         the warnings, those about the signal first.
     """
-    found = [
-        *_unscorable(recording, hypnogram),
-        *_amplitude(recording),
-        *_spectrum(hypnogram, input_values, extractor),
-        *_stages(hypnogram),
-        *_wake_around(hypnogram),
-    ]
+    found = []
+    for channel, name in enumerate(recording.channel_names):
+        waveform = recording.signals[channel]
+        faults = epoch_faults(waveform, recording.sampling_rate, hypnogram.epoch_seconds)[: hypnogram.n_epochs]
+        is_sound = (faults == "") & (hypnogram.stages != UNSCORED)
+        of_channel = [
+            *_unscorable(faults, hypnogram),
+            *_amplitude(waveform),
+            *_spectrum(input_values[is_sound, channel, None], extractor),
+        ]
+        if len(recording.channel_names) > 1:
+            of_channel = [replace(caution, title=f"{caution.title} of {name}") for caution in of_channel]
+        found += of_channel
+    found += [*_stages(hypnogram), *_wake_around(hypnogram)]
     if agreement < LOW_AGREEMENT:
         found.append(
             Caution(
@@ -75,9 +82,7 @@ def cautions_of(
     return found
 
 
-def _unscorable(recording: Recording, hypnogram: Hypnogram) -> list[Caution]:
-    faults = epoch_faults(recording.signals[0], recording.sampling_rate, hypnogram.epoch_seconds)
-    faults = np.where(hypnogram.stages == UNSCORED, faults[: hypnogram.n_epochs], "")
+def _unscorable(faults: np.ndarray, hypnogram: Hypnogram) -> list[Caution]:
     stretches, epoch = {}, 0
     for fault, run in groupby(faults.tolist()):
         length = len(list(run))
@@ -87,13 +92,15 @@ def _unscorable(recording: Recording, hypnogram: Hypnogram) -> list[Caution]:
     found = []
     for fault, places in stretches.items():
         n_epochs = sum(length for _, length in places)
+        is_unscored = (hypnogram.stages[faults == fault] == UNSCORED).all()
+        consequence = "cannot be scored" if is_unscored else "had no vote of this channel"
         listed = [_stretch(hypnogram, *place) for place in places[:_MOST_STRETCHES]]
         if len(places) > _MOST_STRETCHES:
             listed.append(f"and {len(places) - _MOST_STRETCHES} more stretches")
         found.append(
             Caution(
                 f"{fault.capitalize()} signal",
-                f"{_epochs(n_epochs)} of {hypnogram.n_epochs:,} cannot be scored: {', '.join(listed)}.",
+                f"{_epochs(n_epochs)} of {hypnogram.n_epochs:,} {consequence}: {', '.join(listed)}.",
             )
         )
     return found
@@ -108,8 +115,7 @@ def _epochs(count: int) -> str:
     return f"{count:,} epoch{'' if count == 1 else 's'}"
 
 
-def _amplitude(recording: Recording) -> list[Caution]:
-    waveform = recording.signals[0]
+def _amplitude(waveform: np.ndarray) -> list[Caution]:
     waveform = waveform[np.isfinite(waveform)]
     typical_uv = float(np.median(np.abs(waveform - np.median(waveform)))) if waveform.size else 0.0
     if typical_uv == 0 or USUAL_UV[0] <= typical_uv <= USUAL_UV[1]:
@@ -125,8 +131,8 @@ def _amplitude(recording: Recording) -> list[Caution]:
     ]
 
 
-def _spectrum(hypnogram: Hypnogram, input_values: np.ndarray, extractor: SleepViTFeatureExtractor) -> list[Caution]:
-    deviation = spectrum_deviation(input_values[hypnogram.stages != UNSCORED], extractor)
+def _spectrum(input_values: np.ndarray, extractor: SleepViTFeatureExtractor) -> list[Caution]:
+    deviation = spectrum_deviation(input_values, extractor)
     if deviation is None:
         return []
     edges, found = np.array(extractor.row_edges_hz), []

@@ -82,6 +82,8 @@ def page_values(stager: SleepStagingPipeline, recording: Recording, hypnogram: H
     order, agreement = expected_review(hypnogram.probabilities)
     explained = explained_epochs(stager, prepared, recording, hypnogram, order)
     picture, darkest, brightest = charts.spectrogram_picture(recording, hypnogram)
+    # channels vote, each on its own, or are read together
+    channel_values = np.concatenate(list(prepared["input_values"].numpy()), axis=1)  # (epochs, channels, rows, s)
     checkpoint = Path(stager.model.name_or_path)
     return {
         "title": recording.id,
@@ -99,9 +101,7 @@ def page_values(stager: SleepStagingPipeline, recording: Recording, hypnogram: H
         "headlines": HEADLINES,
         "unit_of": {name: unit for name, _, unit in STATISTICS},
         "stage_rows": stage_rows(hypnogram),
-        "cautions": cautions.cautions_of(
-            recording, hypnogram, prepared["input_values"][0].numpy(), stager.feature_extractor, agreement[0]
-        ),
+        "cautions": cautions.cautions_of(recording, hypnogram, channel_values, stager.feature_extractor, agreement[0]),
         "notes": hypnogram.notes,
         "agreement": agreement,
         "n_reviewed": min(N_REVIEWED, len(order)),

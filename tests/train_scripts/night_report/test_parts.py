@@ -79,8 +79,9 @@ def extractor():
     return load_stager().feature_extractor
 
 
-def titles(stages, signal=None, extractor=None, agreement=0.9, rate=100):
-    recording = Recording([eeg_like(len(stages) * 30 * rate) if signal is None else signal], rate, ("Fpz-Cz",))
+def titles(stages, *signals, extractor=None, agreement=0.9, rate=100):
+    signals = signals or [eeg_like(len(stages) * 30 * rate)]
+    recording = Recording(signals, rate, ("Fpz-Cz", "C4-M1")[: len(signals)])
     extractor = extractor or SleepViTFeatureExtractor()
     values = extractor(recording.signals, sampling_rate=rate)["input_values"]
     found = cautions_of(recording, Hypnogram(stages), values, extractor, agreement)
@@ -110,6 +111,24 @@ def test_unscorable_stretches_are_told_with_their_times():
 @pytest.mark.parametrize(("gain", "word"), [(0.01, "small"), (100, "large")])
 def test_a_wrong_scale_is_told(gain, word):
     assert f"unusually {word}" in titles(ALL_STAGES, gain * eeg_like(5 * 3000))["Scale"]
+
+
+def test_each_of_several_channels_is_judged_by_its_name(extractor):
+    """The first channel is sound but for one epoch, in which the second is dead, too."""
+    white = np.fft.rfft(eeg_like(20 * 3000))
+    falling = np.fft.irfft(white / np.maximum(np.fft.rfftfreq(20 * 3000, 1 / 100), 0.5))  # as the EEG's spectrum does
+    first, second = (signal.reshape(20, 3000) for signal in (falling, 100 * eeg_like(20 * 3000, seed=1)))
+    first[3] = second[3] = second[8] = 0
+    stages = np.array(ALL_STAGES * 4, dtype=object)
+    stages[3] = "UNS"
+    found = titles(stages, first.ravel(), second.ravel(), extractor=extractor)
+    assert found["Flat signal of Fpz-Cz"].startswith("1 epoch of 20 cannot be scored: 0:01:30")
+    assert found["Flat signal of C4-M1"] == (
+        "2 epochs of 20 had no vote of this channel: 0:01:30 to 0:02:00 (epoch 3), 0:04:00 to 0:04:30 (epoch 8)."
+    )
+    assert "unusually large" in found["Scale of C4-M1"]
+    assert "beta (16 to 32 Hz) lies" in found["Unusual spectrum of C4-M1"]
+    assert [title for title in found if title.endswith("Fpz-Cz")] == ["Flat signal of Fpz-Cz"]
 
 
 def test_stages_that_are_missing_and_long_wake_are_told():
