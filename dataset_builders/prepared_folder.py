@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .splits import PARTS, Splits
 
 SPLITS_FILE = "splits.json"
 PREPARATION_FILE = "preparation.json"
+NOT_PREPARED_FILE = "not_prepared.csv"
 
 # They say where nights come from and which are taken: they may change between runs, since every prepared night knows
 # its own origin.
@@ -55,7 +56,8 @@ def prepare_folder(
 
     Called again after an interruption, it goes on with the recordings that are missing; the files are the same, byte
     for byte, as without the interruption. Called again when recordings were added, mended or taken away, it does what
-    that needs and no more. A recording that cannot be prepared does not stop the others.
+    that needs and no more. A recording that cannot be prepared does not stop the others. Where none can, the folder
+    keeps the reasons alone, and splits that were drawn for what it held before; it may be begun with other settings.
 
     Args:
         builder: finds the nights and knows how to prepare them.
@@ -97,16 +99,18 @@ def prepare_folder(
                 done[night].parent.mkdir(parents=True, exist_ok=True)
                 (work / done[night].name).replace(done[night])
     recordings = table_of_recordings({place: part_of[night] for night, place in done.items()})
+    _write_table(recordings, output / "recordings.csv")
+    _write_table(pd.DataFrame([asdict(failure) for failure in failed]), output / NOT_PREPARED_FILE)
+    if not len(recordings):
+        _forget(output)
+        return PreparedFolder(recordings, failed)
     # not save_pretrained, which brings code along: a dataset is data
     builder.settings.feature_extractor.to_json_file(output / FEATURE_EXTRACTOR_NAME)
-    _write_table(recordings, output / "recordings.csv")
-    _write_table(pd.DataFrame([asdict(failure) for failure in failed]), output / "not_prepared.csv")
-    if splits is not None:
-        splits.to_json(output / SPLITS_FILE)
-    if len(recordings):
-        write_card(output, builder, recordings, len(failed), repo)
+    if splits is None:
+        (output / SPLITS_FILE).unlink(missing_ok=True)  # of what the folder held before
     else:
-        (output / "README.md").unlink(missing_ok=True)  # nothing is left that it could speak of
+        splits.to_json(output / SPLITS_FILE)
+    write_card(output, builder, recordings, len(failed), repo)
     return PreparedFolder(recordings, failed)
 
 
@@ -114,6 +118,35 @@ def begun_extractor(output: str | Path) -> dict | None:
     """Tell the settings of the feature extractor that a dataset was begun with; None where none was begun."""
     path = Path(output) / PREPARATION_FILE
     return json.loads(path.read_text(encoding="utf-8"))["feature_extractor"] if path.is_file() else None
+
+
+def check_place(output: Path) -> None:
+    """Refuse a folder in which no dataset can be begun and none was.
+
+    Args:
+        output: the folder; it need not be there. Hidden files, which file managers leave behind, do not count.
+
+    Raises:
+        SettingError: it is a file, or holds other files than `prepare_folder` writes.
+    """
+    if not output.exists() or (output / PREPARATION_FILE).is_file():
+        return
+    if output.is_dir():
+        found = {path.name for path in output.iterdir() if not path.name.startswith(".")}
+        if not found or (NOT_PREPARED_FILE in found and found <= {NOT_PREPARED_FILE, SPLITS_FILE}):
+            return
+    raise SettingError(
+        f"{output}: expected a new folder or one that sleepvit prepare began, found other files; choose another."
+    )
+
+
+def _forget(output: Path) -> None:
+    """Remove what speaks of a dataset where none is left, so that it can be begun anew."""
+    for name in ("README.md", FEATURE_EXTRACTOR_NAME, PREPARATION_FILE):
+        (output / name).unlink(missing_ok=True)
+    for folder in (*output.glob("data/*"), output / "data"):
+        with suppress(OSError):  # somebody else's files are in it
+            folder.rmdir()
 
 
 def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | None) -> None:
@@ -133,10 +166,7 @@ def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | N
                 "(--output), or remove this one to begin anew."
             )
         return
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise SettingError(
-            f"{output}: expected a new folder or one that sleepvit prepare began, found other files; choose another."
-        )
+    check_place(output)
     output.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")

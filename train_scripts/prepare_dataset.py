@@ -19,7 +19,14 @@ from dataset_builders.night_rows import TRIM_RULES
 from dataset_builders.nights_builder import NightsBuilder, NightsConfig
 from dataset_builders.npz_nights import NpzNights
 from dataset_builders.nsrr import NSRR, SCORING_FOLDERS
-from dataset_builders.prepared_folder import PREPARATION_FILE, SPLITS_FILE, begun_extractor, prepare_folder
+from dataset_builders.prepared_folder import (
+    NOT_PREPARED_FILE,
+    PREPARATION_FILE,
+    SPLITS_FILE,
+    begun_extractor,
+    check_place,
+    prepare_folder,
+)
 from dataset_builders.sleep_edf import SleepEDF
 from dataset_builders.splits import Splits, by_fraction
 from modeling_sleepvit import SleepViTFeatureExtractor
@@ -49,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse_arguments(argv)
     check_output(args.output)
+    check_place(args.output)
     builder = make_builder(args)
     if args.push:
         check_push(args.push, args.private, builder)  # before the work, not after it
@@ -68,6 +76,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"note: {remark}")
     for failure in prepared.failed:
         report_error(f"{failure.recording} was not prepared: {failure.reason}")
+    if not len(recordings):
+        report_error(
+            f"{args.folder}: nothing could be prepared; the reasons above stand in {args.output / NOT_PREPARED_FILE}, "
+            "too: mend the files or change the settings, and start again."
+        )
     if args.push and len(recordings):
         url = upload_folder(
             args.output,
@@ -76,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
             is_private=args.private,
             state="is prepared but",
             ignore_patterns=[".*", "*/.*"],  # what file managers leave behind
-            delete_patterns=["data/*", "not_prepared.csv"],
+            delete_patterns=["data/*", NOT_PREPARED_FILE],
         )
         print(f"uploaded to {url}")
     return USER_ERROR if prepared.failed else 0
@@ -193,18 +206,20 @@ def refitted_extractor(
     split = None if splits is None else splits.splits[0] if args.fold is None else splits.named(args.fold)
     nights = [night for night in builder.nights() if split is None or night.subject in split.train]
     unscaled = replace(settings, feature_extractor=extractor.without_scaling())
+    reasons = []
 
     def rows_of_nights() -> Iterator[np.ndarray]:
         for night in tqdm(nights, unit="night", desc="usual spectrum", disable=None):
             try:
                 yield night.read(unscaled).input_values
-            except SleepViTError:
-                continue  # it is listed with its reason when it is prepared
+            except SleepViTError as error:
+                reasons.append(str(error))  # it is listed when it is prepared, if any can be
 
     try:
         extractor.fit_profile(rows_of_nights())
     except ValueError as error:
-        raise DatasetError(f"{args.folder}: {error}.") from error
+        first = f"; the first that cannot be read: {reasons[0]}" if reasons else "."
+        raise DatasetError(f"{args.folder}: {error}{first}") from error
     return extractor
 
 

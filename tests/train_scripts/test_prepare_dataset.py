@@ -61,12 +61,55 @@ def test_a_cohort_with_three_broken_nights(prepare, cohort):
     assert (folder / "not_prepared.csv").is_file()
 
 
-def test_nothing_at_all_can_be_prepared(prepare, cohort):
-    (cohort / "S1.txt").unlink()
-    code, out, _, folder = prepare("cohort", cohort)
+def test_where_nothing_could_be_prepared_the_reasons_are_left_and_other_settings_may_follow(prepare, cohort):
+    (cohort / "S1.txt").write_text("W\n" * 5)  # no sleep, as the usual trim rule needs
+    code, out, err, folder = prepare("cohort", cohort)
     assert code == 2
     assert "scored epochs" not in out
-    assert not (folder / "README.md").exists()
+    assert err.splitlines()[-1].startswith(f"sleepvit: error: {cohort}: nothing could be prepared")
+    assert "S1 was not prepared: " in err
+    assert [path.name for path in folder.iterdir()] == ["not_prepared.csv"]
+    assert len((folder / "not_prepared.csv").read_text().splitlines()) == 5
+
+    code, out, *_ = prepare("cohort", cohort, "--trim", "none")
+    assert code == 2, "the other three are as they were"
+    assert "5 scored epochs of 1 recordings" in out
+    assert (folder / "preparation.json").is_file()
+
+
+def test_a_split_outlives_the_nights_it_was_drawn_for(prepare, npz_nights):
+    arguments = ("npz", npz_nights, "--fractions", "0.6,0.2,0.2")
+    *_, folder = prepare(*arguments)
+    drawn = (folder / "splits.json").read_text()
+    whole = {path: path.read_bytes() for path in npz_nights.iterdir()}
+    for path in whole:
+        path.write_bytes(b"PK no archive")
+    assert prepare(*arguments)[0] == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["not_prepared.csv", "splits.json"]
+    for path, content in whole.items():
+        path.write_bytes(content)
+    assert prepare(*arguments)[0] == 0
+    assert (folder / "splits.json").read_text() == drawn
+    assert not (folder / "not_prepared.csv").exists()
+
+
+def test_where_no_spectrum_can_be_learned_the_reason_is_told(prepare, cohort):
+    (cohort / "S1.txt").unlink()
+    code, _, err, folder = prepare("cohort", cohort, "--refit-profile")
+    assert code == 2
+    assert "the first that cannot be read: " in err
+    assert "S1.edf: expected a scoring of this recording" in err
+    assert not folder.exists()
+
+
+def test_a_folder_of_other_files_is_refused_before_anything_is_looked_for(prepare, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").touch()
+    assert "absent: expected the folder that holds the recordings" in prepare("cohort", tmp_path / "absent")[2]
+    (tmp_path / "out" / "thesis.docx").touch()
+    code, _, err, _ = prepare("cohort", tmp_path / "absent")
+    assert code == 2
+    assert "out: expected a new folder or one that sleepvit prepare began, found other files" in err
 
 
 def test_short_epochs_are_said_to_be_short(prepare, npz_nights):
