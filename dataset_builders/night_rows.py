@@ -292,7 +292,10 @@ def _covered_epochs(
         )
     covered = np.flatnonzero(inside)
     if not covered.size:
-        raise DatasetError(f"{name}: expected a scoring of the signal, found no epoch that both have.")
+        raise DatasetError(
+            f"{name}: expected whole epochs of {hypnogram.epoch_seconds:g} s that signal and scoring both have, found "
+            f"none: signal 0 to {recording.duration_s:g} s, scoring {offset_s:g} to {ends_s[-1]:g} s."
+        )
     return slice(int(covered[0]), int(covered[-1]) + 1), notes
 
 

@@ -97,7 +97,8 @@ class NightsBuilder(datasets.GeneratorBasedBuilder):
         **settings,
     ):
         if not str(folder) or not Path(folder).is_dir():
-            raise DatasetError(f"{folder or 'folder'}: expected the folder that holds the recordings, found none.")
+            found = "a file" if str(folder) and Path(folder).exists() else "none"
+            raise DatasetError(f"{folder or 'folder'}: expected the folder that holds the recordings, found {found}.")
         if unfit := sorted(self.SETTLED_BY_SOURCE & set(settings)):
             raise DatasetError(
                 f"{unfit[0]} does not apply to {type(self).__name__}: the source settled it; leave it out."

@@ -150,8 +150,8 @@ def choose_channels(
     if len(set(rates)) > 1:
         found = ", ".join(f"{source.name} {rate:g} Hz" for source, rate in zip(sources, rates))
         raise ChannelError(
-            f"{where}: the channels asked for have different sampling rates ({found}), expected one rate; read them "
-            "one by one."
+            f"{where}: the channels asked for have different sampling rates ({found}), expected one rate; name "
+            "channels of one rate, or read them one by one."
         )
     return sources
 

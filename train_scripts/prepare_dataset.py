@@ -285,7 +285,10 @@ def check_push(repo: str, is_private: bool, builder: NightsBuilder) -> None:
 
 def names_between_commas(text: str) -> list[str]:
     """Read an argument that is a list of names."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("expected a name, or several with commas between them, found none")
+    return names
 
 
 def _fractions(text: str) -> tuple[float, ...]:

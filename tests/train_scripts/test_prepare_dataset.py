@@ -77,20 +77,18 @@ def test_where_nothing_could_be_prepared_the_reasons_are_left_and_other_settings
     assert (folder / "preparation.json").is_file()
 
 
-def test_a_split_outlives_the_nights_it_was_drawn_for(prepare, npz_nights):
-    arguments = ("npz", npz_nights, "--fractions", "0.6,0.2,0.2")
+def test_a_split_outlives_the_nights_it_was_drawn_for(prepare, cohort):
+    arguments = ("cohort", cohort, "--subject-pattern", "(S.)", "--fractions", "0.5,0,0.5")
     *_, folder = prepare(*arguments)
     drawn = (folder / "splits.json").read_text()
-    whole = {path: path.read_bytes() for path in npz_nights.iterdir()}
-    for path in whole:
-        path.write_bytes(b"PK no archive")
+    scoring = cohort / "S1.txt"
+    gone = scoring.rename(cohort / "S1.gone")
     assert prepare(*arguments)[0] == 2
     assert sorted(path.name for path in folder.iterdir()) == ["not_prepared.csv", "splits.json"]
-    for path, content in whole.items():
-        path.write_bytes(content)
-    assert prepare(*arguments)[0] == 0
+    gone.rename(scoring)
+    prepare(*arguments)
+    assert [path.name for path in folder.glob("data/*/*")] == ["S1.parquet"]
     assert (folder / "splits.json").read_text() == drawn
-    assert not (folder / "not_prepared.csv").exists()
 
 
 def test_where_no_spectrum_can_be_learned_the_reason_is_told(prepare, cohort):
@@ -100,6 +98,21 @@ def test_where_no_spectrum_can_be_learned_the_reason_is_told(prepare, cohort):
     assert "the first that cannot be read: " in err
     assert "S1.edf: expected a scoring of this recording" in err
     assert not folder.exists()
+
+
+def test_a_file_in_the_place_of_the_cohort_is_called_one(prepare, cohort):
+    code, _, err, _ = prepare("cohort", cohort / "S1.edf")
+    assert code == 2
+    assert "S1.edf: expected the folder that holds the recordings, found a file" in err
+
+
+def test_a_recording_without_a_whole_epoch_is_told_its_length(prepare, tmp_path, write_edf):
+    (tmp_path / "nights").mkdir()
+    path = write_edf(tmp_path / "nights" / "short.edf", seconds=20)
+    path.with_suffix(".txt").write_text("W\n")
+    code, _, err, _ = prepare("cohort", path.parent)
+    assert code == 2
+    assert "found none: signal 0 to 20 s, scoring 0 to 30 s" in err
 
 
 def test_a_folder_of_other_files_is_refused_before_anything_is_looked_for(prepare, tmp_path):
@@ -225,7 +238,13 @@ def test_mistakes_end_with_one_sentence(prepare, npz_nights, arguments, message)
 
 @pytest.mark.parametrize(
     "arguments",
-    [("sedf-21", "."), ("npz", ".", "--fractions", "1"), ("npz", ".", "--num-proc", "0"), ("npz", ".", "--fold", "a")],
+    [
+        ("sedf-21", "."),
+        ("npz", ".", "--channels", " , "),
+        ("npz", ".", "--fractions", "1"),
+        ("npz", ".", "--num-proc", "0"),
+        ("npz", ".", "--fold", "a"),
+    ],
 )
 def test_arguments_that_make_no_sense_end_with_usage(prepare, arguments):
     with pytest.raises(SystemExit) as error:
