@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, EvalPrediction, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
 
     if training_args.eval_strategy != "no" and not validation_nights:
         raise SettingError("eval_strategy needs validation_subjects; name some, or set eval_strategy to 'no'.")
+    refuse_unknown_metric(training_args.metric_for_best_model, classes)
     callbacks = []
     if data_args.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(data_args.early_stopping_patience))
@@ -125,6 +126,22 @@ def metrics_of_logits(prediction, classes: tuple[str, ...] = STAGES) -> dict[str
     f1 = [metrics.pop(f"f1_{stage}") for stage in STAGES]  # by position: joined stages leave the last ones empty
     metrics |= {f"f1_{name}": value for name, value in zip(classes, f1)}
     return {name: value for name, value in metrics.items() if name != "confusion_matrix"}
+
+
+def refuse_unknown_metric(name: str | None, classes: tuple[str, ...]) -> None:
+    """Refuse a figure that no validation tells, before the first pass instead of after it.
+
+    Args:
+        name: what chooses the best checkpoint; None where nothing does.
+        classes: what the model tells apart.
+
+    Raises:
+        SettingError: there is no such figure.
+    """
+    ids = np.arange(len(classes))
+    known = ["loss", *metrics_of_logits(EvalPrediction(np.eye(len(classes)), ids), classes)]
+    if name is not None and name.removeprefix("eval_") not in known:
+        raise SettingError(f"metric_for_best_model: expected one of {', '.join(known)}, found {name}.")
 
 
 def in_classes(nights: list[NightRows], classes: tuple[str, ...]) -> list[NightRows]:

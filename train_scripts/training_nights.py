@@ -97,7 +97,10 @@ def make_feature_extractor(model_args: ModelArguments, data_args: DataArguments)
         )
     if model_args.refit_profile or (feature_extractor.scaling == "anchored" and feature_extractor.row_profile is None):
         train_nights, _ = read_splits(data_args, feature_extractor.without_scaling())
-        feature_extractor.fit_profile(night.input_values for night in train_nights)
+        try:
+            feature_extractor.fit_profile(night.input_values for night in train_nights)
+        except ValueError as error:
+            raise SettingError(f"{folder}: {error}.") from error
     return feature_extractor
 
 
@@ -133,9 +136,6 @@ def _left_out(data_args: DataArguments, everybody: list[str]) -> tuple[list[str]
         split = splits.splits[0] if data_args.fold is None else splits.named(data_args.fold)
         split.parts_of(everybody)  # who is in no part would be learned from in silence
         return list(split.validation), list(split.test)
-    for name, subjects in named.items():
-        if isinstance(subjects, str):
-            raise SettingError(f"{name}_subjects must be a list of names, found the text {subjects!r}.")
     left_out = [*named["test"], *named["validation"]]
     if everybody and (unknown := sorted(set(left_out) - set(everybody))):
         # a misspelt test subject would be learned from in silence

@@ -3,10 +3,15 @@
 import argparse
 import json
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
 
 from modeling_sleepvit import (
     SleepViTConfig,
@@ -40,7 +45,7 @@ class ModelArguments:
     single_epoch: bool = field(default=False, metadata={"help": "Train the epoch encoder alone, without neighbours."})
     classes: list[str] = field(
         default_factory=list,
-        metadata={"help": "What the model tells apart, stages joined by +: W N1+N2 N3 R. None: the five stages."},
+        metadata={"help": "What the model tells apart, stages joined by +: W N1+N2 N3 R. Empty: the five stages."},
     )
     freeze_epoch_encoder: bool = field(
         default=False, metadata={"help": "Leave the epoch encoder as the checkpoint has it; learn the sequence only."}
@@ -89,6 +94,17 @@ class DataArguments:
 
 GROUPS = (ModelArguments, DataArguments, TrainingArguments)
 
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list of names",
+    dict: "settings by name",
+    type(None): "null",
+}
+"""What a setting can be in JSON, by its type."""
+
 
 def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArguments, TrainingArguments]:
     """Read the settings from a JSON file, from flags, or from both.
@@ -104,18 +120,62 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
     """
     settings, where = given_settings(argv)
     try:
+        refuse_wrong(settings)
         if settings.get("early_stopping_patience") is not None:
             settings["load_best_model_at_end"] = True
         if settings.get("load_best_model_at_end"):
             settings.setdefault("metric_for_best_model", "kappa")  # the library's own choice is the loss
-        parsed = HfArgumentParser(GROUPS).parse_dict(settings)
-        if not parsed[1].data_dir:
+        if not torch.accelerator.is_available():  # nor with use_cpu, as the library knows
+            settings.setdefault("dataloader_pin_memory", False)
+        settings.setdefault("ddp_find_unused_parameters", False)  # all that is learned takes part in every step
+        model_args, data_args, training_args = HfArgumentParser(GROUPS).parse_dict(settings)
+        if not data_args.data_dir:
             raise ValueError("no data_dir, which says where the nights lie")
-        if parsed[1].early_stopping_patience is not None and parsed[2].eval_strategy == "no":
+        if data_args.fold is not None and data_args.splits is None:
+            raise ValueError("fold without splits, the file in which it is named")
+        if data_args.early_stopping_patience is not None and training_args.eval_strategy == "no":
             raise ValueError("early_stopping_patience without an eval_strategy, for example 'epoch'")
-        return parsed
+        if min(training_args.per_device_train_batch_size, training_args.per_device_eval_batch_size) < 1:
+            raise ValueError("per_device_train_batch_size and per_device_eval_batch_size must be 1 at least")
+        if absent := sorted(set(training_args.report_to) - set(get_available_reporting_integrations())):
+            raise ValueError(f"report_to names {', '.join(absent)}, which is misspelt or not installed")
+        return model_args, data_args, training_args
     except (OSError, ValueError, TypeError) as error:
-        raise SettingError(f"{where}: {error}.") from error
+        raise SettingError(f"{where}: {str(error).removesuffix('.')}.") from error
+
+
+def refuse_wrong(settings: dict) -> None:
+    """Raise ValueError for a name that is no setting, and for a type that is not its own: the library takes any."""
+    hints = {name: hint for group in GROUPS for name, hint in get_type_hints(group).items()}
+    for name, value in settings.items():
+        if name not in hints:
+            meant = get_close_matches(name, hints, n=1)
+            raise ValueError(f"there is no setting {name}; " + (f"expected {meant[0]}" if meant else "leave it out"))
+        if not is_of_type(value, hints[name]):
+            kinds = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
+            words = [WORDS[get_origin(kind) or kind] for kind in kinds]
+            raise ValueError(f"{name} must be {' or '.join(words)}, found {json.dumps(value)}")
+
+
+def is_of_type(value: Any, hint: Any) -> bool:
+    """Tell whether a value from JSON or a flag fits a type.
+
+    Args:
+        value: the value.
+        hint: the type, which may be a union; one that JSON does not have takes any value.
+
+    Returns:
+        whether it fits.
+    """
+    plain = get_origin(hint) or hint
+    if plain in (Union, UnionType):
+        return any(is_of_type(value, kind) for kind in get_args(hint))
+    if plain in (int, float):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and (plain is float or float(value).is_integer())  # 1e3 is a whole number, too
+    if plain is list and isinstance(value, list):
+        return all(is_of_type(item, kind) for item in value for kind in get_args(hint))
+    return plain not in WORDS or isinstance(value, plain)
 
 
 def given_settings(argv: list[str] | None) -> tuple[dict, str]:
@@ -144,13 +204,13 @@ def given_settings(argv: list[str] | None) -> tuple[dict, str]:
     parser.add_argument("settings", nargs="?", metavar="SETTINGS.json", help="file of settings, by name")
     given = vars(parser.parse_args(argv))
     path = given.pop("settings", None)
-    where = "settings" if path is None else f"{path}: expected a JSON file of settings, found"
+    where = "settings" if path is None else path
     try:
         settings = {} if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__} in the place of settings by name")
     except (OSError, ValueError) as error:
-        raise SettingError(f"{where}: {error}.") from error
+        raise SettingError(f"{where}: expected a JSON file of settings, found: {error}.") from error
     return {**settings, **given}, where
 
 

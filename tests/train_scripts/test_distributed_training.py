@@ -58,9 +58,12 @@ def launch(settings: dict, folder: Path, n_processes: int) -> Path:
         launcher += ["--multi_gpu", "--main_process_port", str(free_port())]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launcher, "--dynamo_backend", "no", "-m"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [*command, "train_scripts.run_sleep_staging", str(path)], check=True, env=environment, cwd=folder, timeout=300
+    command += ["train_scripts.run_sleep_staging", str(path)]
+    done = subprocess.run(
+        command, check=False, env=environment, cwd=folder, timeout=300, capture_output=True, text=True
     )
+    assert done.returncode == 0, done.stderr
+    assert "find_unused_parameters" not in done.stderr, "PyTorch warns of a default that does not fit"
     return Path(settings["output_dir"])
 
 

@@ -77,12 +77,22 @@ def test_no_subject_is_on_two_sides(simulated_nights):
     [
         ({"data_dir": "/nowhere"}, "/nowhere: expected npz nights"),
         ({"test_subjects": [], "validation_subjects": ["SC499"]}, "no night of the subjects SC499"),
-        ({"learning_rat": 1}, "learning_rat"),
+        ({"learning_rat": 1}, "there is no setting learning_rat; expected learning_rate."),
         ({"augmentation": {"loudness": 1}}, "loudness"),
         ({"augmentation": {"gain": "x"}}, "augmentation: could not convert string to float"),
         ({"feature_extractor": {"scalling": "none"}}, "feature_extractor: there is no setting scalling"),
         ({"feature_extractor": {"power_scale": "db"}}, "'log' or 'linear', found: 'db'"),
-        ({"test_subjects": "SC401"}, "must be a list of names, found the text 'SC401'"),
+        ({"test_subjects": "SC401"}, 'test_subjects must be a list of names, found "SC401"'),
+        ({"test_subjects": [402]}, "test_subjects must be a list of names, found [402]"),
+        ({"learning_rate": "1e-4"}, 'learning_rate must be a number, found "1e-4"'),
+        ({"num_train_epochs": True}, "num_train_epochs must be a number, found true"),
+        ({"early_stopping_patience": 2.5}, "early_stopping_patience must be a whole number or null, found 2.5"),
+        ({"augmentation": None}, "augmentation must be settings by name, found null"),
+        ({"random_shift": "no"}, 'random_shift must be true or false, found "no"'),
+        ({"per_device_train_batch_size": 0}, "per_device_eval_batch_size must be 1 at least"),
+        ({"report_to": "tensorbord"}, "report_to names tensorbord, which is misspelt or not installed"),
+        ({"metric_for_best_model": "kapa"}, "metric_for_best_model: expected one of loss, n_epochs, accuracy, "),
+        ({"fold": "SC401"}, "fold without splits, the file in which it is named"),
         ({"test_subjects": ["SC4O2"]}, "no night of the subjects SC4O2"),
         ({"validation_subjects": []}, "eval_strategy needs validation_subjects"),
         ({"model": {"epoch_config": {"hiden_size": 8}}}, "SleepViTConfig has no field hiden_size"),
@@ -244,6 +254,24 @@ class TestPreparedDatasets:
 
 class TestSettings:
     """Where settings come from."""
+
+    def test_what_pytorch_would_warn_of_is_asked_for_by_the_user_alone(self, settings, tmp_path):
+        path = tmp_path / "settings.json"
+        del settings["use_cpu"]
+        path.write_text(json.dumps(settings))
+        _, _, training_args = parse_settings([str(path)])
+        assert training_args.dataloader_pin_memory is torch.accelerator.is_available()
+        assert training_args.ddp_find_unused_parameters is False
+        path.write_text(json.dumps(settings | {"ddp_find_unused_parameters": True}))
+        _, _, training_args = parse_settings([str(path), "--dataloader_pin_memory", "true"])
+        assert training_args.dataloader_pin_memory is True
+        assert training_args.ddp_find_unused_parameters is True
+
+    def test_numbers_are_numbers_however_they_are_written(self, settings, tmp_path):
+        path = tmp_path / "settings.json"
+        path.write_text(json.dumps(settings | {"learning_rate": 1, "max_steps": 1e1, "warmup_steps": 0.1}))
+        _, _, training_args = parse_settings([str(path), "--weight_decay", "0", "--report_to", "tensorboard"])
+        assert (training_args.learning_rate, training_args.max_steps) == (1, 10)
 
     def test_flags_alone(self, tmp_path):
         flags = ["--data_dir", "nights", "--output_dir", str(tmp_path), "--model", '{"hidden_size": 8}', "--use_cpu"]
