@@ -78,6 +78,9 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
 
     model_input_names = ["input_values"]
 
+    _scaling_to_come: str | None = None
+    """Of an extractor whose rows will be scaled by another one: the scaling of that one."""
+
     PRESETS = {
         "default": {},
         "published": {"power_scale": "linear", "scaling": "none"},
@@ -187,7 +190,8 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
     @property
     def lowest_sampling_rate(self) -> float:
         """Lowest sampling rate in Hz that can be read."""
-        return LOWEST_ANCHORED_RATE if self.scaling == "anchored" else LOWEST_SAMPLING_RATE
+        is_anchored = "anchored" in (self.scaling, self._scaling_to_come)
+        return LOWEST_ANCHORED_RATE if is_anchored else LOWEST_SAMPLING_RATE
 
     @property
     def lowest_eog_rate(self) -> float:
@@ -321,32 +325,39 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
         return np.nan_to_num(rows, nan=unknown).astype(np.float32)
 
     def without_scaling(self) -> "SleepViTFeatureExtractor":
-        """Make an extractor of the same rows before they are scaled, for `fit_profile`."""
+        """Make an extractor of the same rows, of the same recordings, before they are scaled, for `fit_profile`."""
         unscaled = copy.deepcopy(self)
-        unscaled.scaling = "none"
+        unscaled.scaling, unscaled._scaling_to_come = "none", self.scaling
         return unscaled
 
     def fit_profile(self, recordings: Iterable[np.ndarray]) -> None:
         """Learn `row_profile` and `row_spread` from training nights.
 
         Args:
-            recordings: log power of each night as an extractor with scaling "none" gives it, (epochs, channels, rows,
-                seconds); seconds at its floor in all rows hold no signal and are left out.
+            recordings: log power of each night as `without_scaling` gives it, (epochs, channels, rows, seconds);
+                seconds at its floor in all rows hold no signal and are left out, and so are rows without any, such
+                as those above half of a low sampling rate. A row that no night holds keeps what was known of it.
 
         Raises:
-            ValueError: every channel of every night has a row without signal.
+            ValueError: no night holds a row, and nothing was known of it; or no night holds any signal.
         """
         # one night at a time: a cohort does not fit into memory
         known = (_without_dead_seconds(rows) for rows in recordings)
         levelled = (rows - recording_level(rows, self.is_level_row) for rows in known)
         statistics = [(row_extremes(rows).mean(axis=0), robust_statistics(rows)[1]) for rows in levelled]
-        # one per night and channel; a dead channel says nothing about the others
-        alive = [
-            (centre, spread) for night in statistics for centre, spread in zip(*night) if np.isfinite(spread).all()
-        ]
-        if not alive:
-            raise ValueError("fit_profile needs a night whose rows all hold a signal, found none")
-        self.row_profile, self.row_spread = (np.mean(part, axis=0).round(4).tolist() for part in zip(*alive))
+        by_channel = [pair for night in statistics for pair in zip(*night)]  # of each night
+        centres, spreads = np.reshape(by_channel, (-1, 2, len(self.row_widths_hz))).swapaxes(0, 1)
+        is_known = np.isfinite(spreads)
+        is_missing = ~is_known.any(axis=0)
+        if is_missing.all() or (is_missing.any() and self.row_profile is None):
+            first, last = np.flatnonzero(is_missing)[[0, -1]]
+            raise ValueError(
+                f"fit_profile needs a night with a signal from {self.row_edges_hz[first]} to "
+                f"{self.row_edges_hz[last + 1]} Hz, found none: take a night sampled faster, or row_widths_hz that "
+                "end lower"
+            )
+        self.row_profile = _mean_of_known(centres, is_known, self.row_profile)
+        self.row_spread = _mean_of_known(spreads, is_known, self.row_spread)
 
     def anchor(self, levelled: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """Scale log power whose level is taken off: the last step of anchored scaling.
@@ -405,6 +416,12 @@ class SleepViTFeatureExtractor(PushedWithCard, FeatureExtractionMixin):
 def _without_dead_seconds(rows: np.ndarray) -> np.ndarray:
     is_dead = (rows <= np.log10(POWER_FLOOR)).all(axis=2, keepdims=True)
     return np.where(is_dead, np.nan, rows)
+
+
+def _mean_of_known(values: np.ndarray, is_known: np.ndarray, before: list[float] | None) -> list[float]:
+    """The mean of each row over the channels of which it is known; of none, what it was before."""
+    means = np.ma.masked_array(values, ~is_known).mean(axis=0).round(4)
+    return means.tolist() if before is None else means.filled(before).tolist()
 
 
 def _of_equal_length(features: dict[str, np.ndarray], num_eog_channels: int) -> dict[str, np.ndarray]:

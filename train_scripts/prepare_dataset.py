@@ -195,7 +195,7 @@ def refitted_extractor(
 
     Raises:
         SettingError: the extractor does not scale by a spectrum.
-        DatasetError: no training night holds a signal in every row.
+        DatasetError: no training night holds a signal.
     """
     settings = builder.settings
     extractor = settings.feature_extractor

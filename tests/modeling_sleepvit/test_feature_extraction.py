@@ -172,7 +172,7 @@ def test_a_dead_channel_does_not_spoil_the_profile():
     with_dead.fit_profile([dead, good])
     without.fit_profile([good])
     assert with_dead.to_dict() == without.to_dict()
-    with pytest.raises(ValueError, match="needs a night whose rows all hold a signal"):
+    with pytest.raises(ValueError, match="needs a night with a signal from 0 to 32 Hz, found none"):
         without.fit_profile([dead])
 
 
@@ -222,6 +222,22 @@ class TestRowsThatWereNotRecorded:
         assert rows.shape == expected.shape
         assert not rows[:, :, 18:].any()  # 24 to 28 Hz reach over half the rate, 28 to 32 Hz lie above it
         assert np.abs(rows[:, :, :17] - expected[:, :, :17]).mean() < 0.05
+
+    def test_a_night_at_fifty_hz_teaches_the_rows_that_it_has(self, night, extractor):
+        unscaled = extractor.without_scaling()
+        slow = unscaled(signal.resample_poly(night, 1, 4), sampling_rate=50)["input_values"]
+        fresh = SleepViTFeatureExtractor(scaling="anchored")
+        fresh.fit_profile([slow, unscaled(night, sampling_rate=200)["input_values"]])
+        for name in ("row_profile", "row_spread"):
+            assert getattr(fresh, name)[18:] == getattr(extractor, name)[18:], "of the other night alone"
+        np.testing.assert_allclose(fresh.row_profile[:16], extractor.row_profile[:16], atol=0.05)
+
+        refitted = SleepViTFeatureExtractor(scaling="anchored", row_profile=[9.0] * 20, row_spread=[0.5] * 20)
+        refitted.fit_profile([slow])
+        assert refitted.row_profile[18:] == [9.0] * 2, "what the nights do not hold was known before"
+        np.testing.assert_allclose(refitted.row_profile[:16], extractor.row_profile[:16], atol=0.1)
+        with pytest.raises(ValueError, match="a signal from 24 to 32 Hz, found none: take a night sampled faster"):
+            SleepViTFeatureExtractor(scaling="anchored").fit_profile([slow])
 
     def test_a_low_pass(self, night, extractor):
         expected = extractor(night, sampling_rate=200)["input_values"]

@@ -9,6 +9,8 @@ import pytest
 from dataset_builders.npz_nights import read_npz_nights
 from modeling_sleepvit import SleepViTFeatureExtractor
 from train_scripts.cli import main
+from train_scripts.training_nights import make_feature_extractor
+from train_scripts.training_settings import DataArguments, ModelArguments
 
 from .conftest import train
 
@@ -77,6 +79,31 @@ def test_prepared_nights_bring_the_spectrum_of_their_training_subjects(
     assert main(["prepare", "npz", *arguments, "--splits", str(prepared / "splits.json")]) == 0
     assert profile_in(prepared) == expected
     assert len(list(prepared.glob("data/*/*.parquet"))) == 7
+
+
+def sample_slowly(nights, names) -> None:
+    for name in names:
+        with np.load(nights / f"{name}.npz") as night:
+            arrays = {"x": night["x"][:, ::2], "y": night["y"], "fs": 50.0}
+        np.savez(nights / f"{name}.npz", **arrays)
+
+
+def test_a_night_at_fifty_hz_is_learned_from_with_the_others(settings, tmp_path, capsys, simulated_nights):
+    nights = tmp_path / "nights"
+    shutil.copytree(simulated_nights, nights)
+    sample_slowly(nights, ["SC4001E0"])
+    settings |= {"data_dir": str(nights), "feature_extractor": {"scaling": "anchored"}, "num_train_epochs": 1}
+    assert train(settings, tmp_path) == 0
+    assert profile_in(tmp_path / "run") == fitted(nights, ["SC400"]).row_profile
+
+    sample_slowly(nights, ["SC4002E0"])
+    assert train(settings | {"output_dir": str(tmp_path / "slow")}, tmp_path) == 2
+    assert f"{nights}: fit_profile needs a night with a signal from 24 to 32 Hz, found none" in capsys.readouterr().err
+    lower = {"scaling": "anchored", "row_widths_hz": [1] * 16 + [4] * 2}
+    extractor = make_feature_extractor(
+        ModelArguments(feature_extractor=lower), DataArguments(str(nights), test_subjects=["SC401", "SC402"])
+    )
+    assert len(extractor.row_profile) == 18, "the way out that the sentence names"
 
 
 def test_what_cannot_be_refitted_is_refused(tuning, tmp_path, capsys, tiny_checkpoints, simulated_nights):
