@@ -185,8 +185,9 @@ def graphs(model: nn.Module, epoch_seconds: int) -> dict[str, tuple[nn.Module, d
     length = model.config.sequence_length
     n_epochs = length
     epochs = {}
-    if model.config.label_mode == "all" and length > 2:  # "center" has one epoch in the middle, and so one length
-        n_epochs, epochs = length - 1, {1: Dim("epochs", min=1, max=length)}
+    if model.config.label_mode == "all" and length > 1:  # "center" has one epoch in the middle, and so one length
+        # traced with one epoch, the graph would take no other number
+        n_epochs, epochs = max(2, length - 1), {1: Dim("epochs", min=1, max=length)}
     free_axes = {0: Dim("batch", min=1), **epochs}
     sequences = {
         "epoch_embeddings": torch.zeros(2, n_epochs, model.config.epoch_config.hidden_size),

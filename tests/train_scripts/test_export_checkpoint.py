@@ -5,12 +5,15 @@ import pandas as pd
 import pytest
 import torch
 
+from modeling_sleepvit import SleepViTForAudioFrameClassification, SleepViTSequenceConfig
 from modeling_sleepvit.night_staging import night_probabilities
-from modeling_sleepvit.onnx_sleepvit import graph_names
+from modeling_sleepvit.onnx_sleepvit import OnnxSleepViT, graph_names
 from modeling_sleepvit.stager import load_stager
 from train_scripts import export_checkpoint
 from train_scripts.cli import main as sleepvit
 from train_scripts.export_checkpoint import StoredLinear, store_in_fewer_bits
+
+from ..conftest import TINY
 
 
 ONNX_EXPORTS = {"sequence": None, "epoch": "int8"}
@@ -49,6 +52,31 @@ def test_onnx_runtime_gives_the_models_probabilities(name, n_epochs, n_windows, 
     expected = night_probabilities(model, values, is_scorable=is_scorable)
     found = night_probabilities(onnx_model, values, is_scorable=is_scorable)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "torch-export"])
+def test_sequences_of_two_take_a_night_of_one_epoch(file_format, tmp_path):
+    window = {**TINY, "num_frames": 5}
+    config = SleepViTSequenceConfig(**TINY, epoch_config=window, sequence_length=2)
+    model = SleepViTForAudioFrameClassification(config).eval()
+    if file_format == "onnx":
+        pytest.importorskip("onnxscript", reason='pip install ".[onnx]" installs what writes ONNX')
+        pytest.importorskip("onnxruntime", reason='pip install ".[onnx]" installs what reads ONNX')
+    export_checkpoint.export(model, 30, tmp_path, file_format)
+    for n_epochs in (1, 2, 3):
+        expected = night_probabilities(model, night(n_epochs))
+        if file_format == "onnx":
+            found = night_probabilities(OnnxSleepViT.from_pretrained(tmp_path, config), night(n_epochs))
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        elif n_epochs <= 2:
+            epoch_encoder, sequence_encoder = (
+                torch.export.load(tmp_path / f"{graph}.pt2").module() for graph in graph_names(config)
+            )
+            with torch.no_grad():
+                embeddings = epoch_encoder(input_values=night(n_epochs))[None]
+                mask = torch.ones(1, n_epochs, dtype=torch.long)
+                logits = sequence_encoder(epoch_embeddings=embeddings, attention_mask=mask)
+            torch.testing.assert_close(logits[0].softmax(dim=-1), expected)
 
 
 def test_a_program_of_torch_export_gives_the_models_logits(tiny_checkpoints, tmp_path):
