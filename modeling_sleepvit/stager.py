@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, pipeline
 from .configuration_sleepvit import SleepViTConfig, SleepViTSequenceConfig
 from .embedded import embedded_checkpoint, embedded_names
 from .errors import CheckpointError, SleepViTError
-from .hub_errors import hub_refusal
+from .hub_errors import hub_refusal, refuse_unreachable
 from .modeling_sleepvit import SleepViTForAudioClassification, SleepViTForAudioFrameClassification
 from .onnx_sleepvit import OnnxSleepViT
 from .pipeline_sleepvit import SleepStagingPipeline
@@ -25,7 +25,7 @@ _LOADING_ERRORS = (
 
 
 def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
-    """Check the name of a checkpoint before anybody looks for it on the network.
+    """Check the name of a checkpoint before anybody loads it.
 
     Args:
         model: folder of a checkpoint, its id on the Hub ("owner/name", "owner/name@revision"), or the name of one that
@@ -35,7 +35,7 @@ def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
         the folder or id, and the `revision` where one is named, both to be handed to `from_pretrained`.
 
     Raises:
-        CheckpointError: there is no such folder, and it is no id either.
+        CheckpointError: there is no such folder, and it is no id either or the Hub cannot be reached.
     """
     if model is None:
         return embedded_checkpoint(), {}
@@ -49,6 +49,7 @@ def folder_or_id(model: str | Path | None = None) -> tuple[str, dict[str, str]]:
             f"{model}: no such folder here: expected a folder with a SleepViT checkpoint, or the id of one on the Hub "
             "(owner/name); check the path."
         )
+    refuse_unreachable(name, revision or None)
     return name, {"revision": revision} if revision else {}
 
 

@@ -6,6 +6,7 @@ The Hub is the one in `tests/hub_server.py`. Loading takes its processes seconds
 import ast
 import json
 import shutil
+import socket
 import sys
 
 import pytest
@@ -247,3 +248,30 @@ def test_what_the_hub_refuses_is_a_sentence(pushed):
         assert stranger[what].startswith("owner/epoch: the Hub has no such repository, or it is private")
         assert stranger[what].endswith("set HF_TOKEN to a token that may read it.")
     assert stranger["tag"] == "not refused"
+
+
+UNREACHABLE = """
+import json
+from modeling_sleepvit.stager import load_stager
+from modeling_sleepvit.errors import CheckpointError
+from dataset_builders.nights_builder import extractor_settings
+
+def refused(load, place):
+    try:
+        load(place)
+    except CheckpointError as error:
+        return str(error)
+
+print(json.dumps([refused(load_stager, "runs/mine@v1"), refused(extractor_settings, "runs/mine")]))
+"""
+
+
+def test_where_the_hub_cannot_be_reached_nobody_goes_on_trying(hub):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{listener.getsockname()[1]}"  # taken, so that nobody else can listen there
+        done = hub.run(UNREACHABLE, env={"HF_ENDPOINT": nobody}, warm=False)
+    for sentence in done.json:
+        assert sentence.startswith(f"runs/mine: no such folder here, and {nobody} cannot be reached")
+        assert sentence.endswith("check the path, or the network.")
+    assert "Retry" not in done.stderr, "the client's own retries, which take half a minute"
