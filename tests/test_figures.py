@@ -1,6 +1,7 @@
 """Every figure in README and cards is that of a committed metrics file or of the models themselves."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +39,16 @@ def settings_of(name: str) -> dict:
 def figures_in(path: Path, name: str) -> str:
     begin, end = figures_marks(name)
     return path.read_text().split(begin)[1].split(end)[0].strip()
+
+
+@pytest.mark.parametrize("path", ["README.md", "benchmarks/README.md"])
+def test_no_figure_is_typed_unless_its_source_is_named(path):
+    begin, end = map(re.escape, figures_marks("NAME"))
+    made = begin.replace("NAME", ".*?") + ".*?" + end.replace("NAME", ".*?")
+    typed = re.sub(f"{made}|```.*?```|`.*?`|Python [0-9.]+", "", (PROJECT / path).read_text(), flags=re.DOTALL)
+    for paragraph in typed.split("\n\n"):
+        figures = re.findall(r"(?<![\w.-])\d*\.\d+(?!\w|\.\d)", paragraph)
+        assert not figures or "DOI" in paragraph, f"{figures} in: {paragraph}"
 
 
 @pytest.fixture(scope="module")
