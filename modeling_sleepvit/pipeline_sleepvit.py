@@ -154,7 +154,11 @@ class SleepStagingPipeline(PushedWithCard, Pipeline):
             notes.append(f"The last {rest_s:.1f} s are no whole epoch of {epoch_seconds} s and were dropped.")
         n_unscorable = int((~is_scorable).sum())
         if n_unscorable:
-            notes.append(f"{n_unscorable} of {len(is_scorable)} epochs are flat, clipped or not finite: {UNSCORED}.")
+            is_voted = self._epoch_config.num_channels == 1 and len(recording.channel_names) > 1
+            where = " in every channel" if is_voted else ""
+            notes.append(
+                f"{n_unscorable} of {len(is_scorable)} epochs are flat, clipped or not finite{where}: {UNSCORED}."
+            )
         return notes
 
     @property

@@ -214,7 +214,8 @@ def find_recordings(paths: str | Path | Iterable[str | Path]) -> list[Path]:
             recordings = [file for file in _files_below(path) if looks_like_recording(file)]
             if not recordings:
                 raise RecordingError(
-                    f"{path} holds no recording: expected files with {', '.join(RECORDING_SUFFIXES)} in or below it."
+                    f"{path} holds no recording: expected files with {', '.join(RECORDING_SUFFIXES)} in or below it "
+                    "that hold signals."
                 )
         for recording in recordings:
             found.setdefault(recording.resolve(), recording)

@@ -30,7 +30,7 @@ from modeling_sleepvit.whole_files import written_whole
 from .evaluation_report import write_report
 from .prepare_dataset import make_builder, names_between_commas, origin_of_prepared
 from .run_sleep_staging import check_fit
-from .running import USER_ERROR, check_output, report_error, run_script, sentence_about
+from .running import USER_ERROR, check_output, counted, report_error, run_script, sentence_about
 from .subject_metrics import figures_of_predictions, json_text
 from .training_nights import make_feature_extractor
 from .training_settings import DataArguments, ModelArguments
@@ -112,9 +112,9 @@ def main(argv: list[str] | None = None) -> int:
     write_metrics(metrics, args.output / "metrics.json")
     write_report(args.output, predictions, metrics, args.figures)
     print(
-        f"{metrics['n_epochs']:,} scored epochs of {metrics['n_recordings']} recordings, {metrics['n_subjects']} "
-        f"subjects: accuracy {metrics['accuracy']:.3f}, macro-F1 {metrics['macro_f1']:.3f}, kappa "
-        f"{metrics['kappa']:.3f}; see {args.output / 'report.md'}"
+        f"{counted(metrics['n_epochs'], 'scored epoch')} of {counted(metrics['n_recordings'], 'recording')}, "
+        f"{counted(metrics['n_subjects'], 'subject')}: accuracy {metrics['accuracy']:.3f}, macro-F1 "
+        f"{metrics['macro_f1']:.3f}, kappa {metrics['kappa']:.3f}; see {args.output / 'report.md'}"
     )
     for remark in chosen.remarks:
         print(f"note: {remark}")

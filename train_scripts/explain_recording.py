@@ -25,7 +25,7 @@ from modeling_sleepvit.whole_files import written_whole
 
 from .epoch_explanations import epoch_decibels, explain_epochs, relevance_of_bands
 from .explanation_figure import ExplainedEpoch, explanation_figure
-from .running import check_output, run_script
+from .running import check_output, counted, run_script
 from .stage_recordings import add_staging_arguments, load_quiet_stager
 
 
@@ -82,8 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     table = args.output / f"{stem}_explained.csv"
     with written_whole(table) as partial:
         pd.concat(tables).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    n_epochs = f"{len(epochs)} epoch{'' if len(epochs) == 1 else 's'}"
-    print(f"{stem}: {n_epochs} explained by {args.method.replace('_', ' ')}; see {pictures} and {table}")
+    by = args.method.replace("_", " ")
+    print(f"{stem}: {counted(len(epochs), 'epoch')} explained by {by}; see {pictures} and {table}")
     n_votes = len(prepared["input_values"])
     vote = f"Explained from {recording.channel_names[0]} alone, the first of {n_votes} channels that voted."
     for note in (*hypnogram.notes, *([vote] if n_votes > 1 else [])):

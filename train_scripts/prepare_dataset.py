@@ -33,7 +33,7 @@ from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import DatasetError, SettingError, SleepViTError
 
 from .hub_upload import check_repo_id, upload_folder
-from .running import USER_ERROR, check_output, report_error, run_script
+from .running import USER_ERROR, check_output, counted, report_error, run_script
 
 
 BUILDER_OF = {
@@ -67,11 +67,11 @@ def main(argv: list[str] | None = None) -> int:
     recordings = prepared.recordings
     if len(recordings):
         print(
-            f"{args.output}: {recordings['n_scored'].sum():,} scored epochs of {len(recordings)} recordings, "
-            f"{recordings['subject'].nunique()} subjects"
+            f"{args.output}: {counted(recordings['n_scored'].sum(), 'scored epoch')} of "
+            f"{counted(len(recordings), 'recording')}, {counted(recordings['subject'].nunique(), 'subject')}"
         )
         if n_noted := int((recordings["notes"] != "").sum()):
-            print(f"note: {n_noted} recordings have notes on what was chosen or dropped, see recordings.csv")
+            print(f"note: what was chosen or dropped for {counted(n_noted, 'recording')} stands in recordings.csv")
     for remark in builder.remarks():
         print(f"note: {remark}")
     for failure in prepared.failed:

@@ -81,6 +81,19 @@ def check_output(output: Path) -> None:
         ) from error
 
 
+def counted(count: int, what: str) -> str:
+    """Put a number before what it counts, with an s behind all but one.
+
+    Args:
+        count: how many.
+        what: for example "recording".
+
+    Returns:
+        text.
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def sentence_about(error: OSError) -> str:
     """Say which file the system refused and why.
 

@@ -94,6 +94,9 @@ def test_a_dead_channel_does_not_vote(stager):
     assert "UNS" not in both.stages
     np.testing.assert_allclose(both.probabilities[:5], alive.probabilities[:5], atol=1e-6)
     assert 'Channel "channel 2" is flat in 5 of 10 epochs, in which it had no vote.' in both.notes
+    signals[:, :3000] = 0
+    none_in_one = stager(signals, sampling_rate=100).notes
+    assert "1 of 10 epochs are flat, clipped or not finite in every channel: UNS." in none_in_one
 
 
 def test_a_model_in_training_mode_is_put_to_eval(tiny_checkpoints, stager):

@@ -47,7 +47,7 @@ def cohort(tmp_path, write_edf):
 def test_a_cohort_with_three_broken_nights(prepare, cohort):
     code, out, err, folder = prepare("cohort", cohort)
     assert code == 2
-    assert "5 scored epochs of 1 recordings, 1 subjects" in out
+    assert "5 scored epochs of 1 recording, 1 subject\n" in out
     errors = err.splitlines()
     errors = [line for line in errors if line.startswith("sleepvit: error:")]
     assert len(errors) == 3
@@ -73,7 +73,7 @@ def test_where_nothing_could_be_prepared_the_reasons_are_left_and_other_settings
 
     code, out, *_ = prepare("cohort", cohort, "--trim", "none")
     assert code == 2, "the other three are as they were"
-    assert "5 scored epochs of 1 recordings" in out
+    assert "5 scored epochs of 1 recording," in out
     assert (folder / "preparation.json").is_file()
 
 

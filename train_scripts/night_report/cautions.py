@@ -13,6 +13,7 @@ from modeling_sleepvit.spectral_rows import row_extremes
 from modeling_sleepvit.stages import SLEEP_STAGES, STAGES, UNSCORED
 
 from ..night_times import time_label
+from ..running import counted
 
 
 BANDS_HZ = {"delta": (0, 4), "theta": (4, 8), "alpha": (8, 12), "sigma": (12, 16), "beta": (16, 32)}
@@ -100,7 +101,7 @@ def _unscorable(faults: np.ndarray, hypnogram: Hypnogram) -> list[Caution]:
         found.append(
             Caution(
                 f"{fault.capitalize()} signal",
-                f"{_epochs(n_epochs)} of {hypnogram.n_epochs:,} {consequence}: {', '.join(listed)}.",
+                f"{counted(n_epochs, 'epoch')} of {hypnogram.n_epochs:,} {consequence}: {', '.join(listed)}.",
             )
         )
     return found
@@ -109,10 +110,6 @@ def _unscorable(faults: np.ndarray, hypnogram: Hypnogram) -> list[Caution]:
 def _stretch(hypnogram: Hypnogram, first: int, length: int) -> str:
     start, end = (time_label(hypnogram, epoch * hypnogram.epoch_seconds) for epoch in (first, first + length))
     return f"{start} to {end} (epoch {first}{f' to {first + length - 1}' if length > 1 else ''})"
-
-
-def _epochs(count: int) -> str:
-    return f"{count:,} epoch{'' if count == 1 else 's'}"
 
 
 def _amplitude(waveform: np.ndarray) -> list[Caution]:
