@@ -336,10 +336,20 @@ def _amplitude_notes(recording: Recording) -> tuple[str, ...]:
         typical_uv = float(np.median(np.abs(thinned - np.median(thinned)))) if thinned.size else 0.0
         if typical_uv and not 0.1 < typical_uv < 2000:
             notes.append(
-                f'Channel "{name}" has a typical amplitude of {typical_uv:.2g} uV, which scalp EEG does not have: '
-                "check its unit."
+                f'Channel "{name}" has a typical amplitude of {two_digits(typical_uv)} uV, which scalp EEG does not '
+                "have: check its unit."
             )
     return tuple(notes)
+
+
+def two_digits(value: float) -> str:
+    """Write a number of any size with two digits that count and without an exponent: 0.0042, 6.3, 620, 2,500,000.
+
+    Args:
+        value: the number.
+    """
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else np.format_float_positional(rounded, trim="-")
 
 
 def checked_rate(sampling_rate: float, where: str) -> float:

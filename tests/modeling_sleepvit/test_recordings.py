@@ -380,7 +380,9 @@ class TestArrays:
             recording_from_array(array, **options)
 
     def test_volts_by_mistake_are_noted(self):
-        assert "check its unit" in recording_from_array(wave() * 1e-6, 100).notes[0]
+        (note,) = recording_from_array(wave() * 1e-6, 100).notes
+        assert "check its unit" in note
+        assert " 0.0000" in note
 
     def test_a_dead_channel_is_not_blamed_on_its_unit(self):
         assert recording_from_array(np.zeros(6000), 100).notes == ()

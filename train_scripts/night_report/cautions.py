@@ -7,7 +7,7 @@ import numpy as np
 
 from modeling_sleepvit.feature_extraction_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.hypnogram import Hypnogram
-from modeling_sleepvit.recordings import Recording
+from modeling_sleepvit.recordings import Recording, two_digits
 from modeling_sleepvit.signal_quality import epoch_faults
 from modeling_sleepvit.spectral_rows import row_extremes
 from modeling_sleepvit.stages import SLEEP_STAGES, STAGES, UNSCORED
@@ -121,7 +121,7 @@ def _amplitude(waveform: np.ndarray) -> list[Caution]:
     return [
         Caution(
             "Scale",
-            f"The signal is unusually {size} for scalp EEG: half of it lies within {typical_uv:.2g} µV of its "
+            f"The signal is unusually {size} for scalp EEG: half of it lies within {two_digits(typical_uv)} µV of its "
             f"middle, expected {USUAL_UV[0]} to {USUAL_UV[1]} µV. Check unit and gain; the stages hardly depend on "
             "them, every µV on this page does.",
         )

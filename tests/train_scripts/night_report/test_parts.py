@@ -108,9 +108,12 @@ def test_unscorable_stretches_are_told_with_their_times():
     }
 
 
-@pytest.mark.parametrize(("gain", "word"), [(0.01, "small"), (100, "large")])
-def test_a_wrong_scale_is_told(gain, word):
-    assert f"unusually {word}" in titles(ALL_STAGES, gain * eeg_like(5 * 3000))["Scale"]
+@pytest.mark.parametrize(("gain", "words"), [(0.001, ["small", "0.014 µV"]), (1e5, ["large", "1,400,000 µV"])])
+def test_a_wrong_scale_is_told(gain, words):
+    size, amplitude = words
+    told = titles(ALL_STAGES, gain * eeg_like(5 * 3000))["Scale"]
+    assert f"unusually {size}" in told
+    assert f"within {amplitude} of its middle" in told
 
 
 def test_each_of_several_channels_is_judged_by_its_name(extractor):
