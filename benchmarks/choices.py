@@ -28,6 +28,7 @@ def main() -> None:
 
 COLUMNS = {
     "kappa_low_pass_20_hz": "low-passed at 20 Hz",
+    "kappa_sampled_at_50_hz": "sampled at 50 Hz",
     "kappa_noise_5_uv": "noise of 5 uV",
     "kappa_another_reference": "another reference",
     "kappa_wakeful_sample": "wakeful sample",
@@ -35,10 +36,10 @@ COLUMNS = {
 
 
 def choices_table(results: dict) -> str:
-    """Make two Markdown tables.
+    """Make a Markdown table of each round of trials.
 
     Args:
-        results: `first` and `second`, each with `trials` and their figures.
+        results: `first`, `second` and `third`, each with `trials` and their figures.
 
     Returns:
         one row per trial; macro-F1 in percent, kappa unchanged and after changes of the nights.
@@ -46,7 +47,7 @@ def choices_table(results: dict) -> str:
     return "\n\n".join(
         f"{len(part['validation_subjects'])} subjects, {part['n_epochs']:,} epochs:\n\n"
         f"{markdown_table(pd.DataFrame([row_of(trial) for trial in part['trials']]))}"
-        for part in (results["first"], results["second"])
+        for part in results.values()
     )
 
 
