@@ -51,10 +51,10 @@ def explained_epochs(
 
     Returns:
         `method`, `decibels` (those of the darkest and the brightest colour) and `epochs`: for each epoch `relevance`
-        and `spectrum`, base64 of one byte per Hz and second with 0 Hz first, and `neighbours`, pairs of another epoch
-        and its share in percent. Relevance 128 is none, 255 the most of the epoch and 1 as much against the stage;
-        spectrum 0 is no power, 1 the darkest and 255 the brightest. Where no epoch can be explained, `epochs` is empty
-        and `reason` says why.
+        and `spectrum`, base64 of one byte per Hz and second with 0 Hz first, `seconds`, the sums over bands as shares
+        of the largest, and `neighbours`, pairs of another epoch and its share in percent. Relevance 128 is none, 255
+        the most of the epoch and 1 as much against the stage; spectrum 0 is no power, 1 the darkest and 255 the
+        brightest. Where no epoch can be explained, `epochs` is empty and `reason` says why.
     """
     is_scorable = ~np.asarray(prepared["is_unscorable"][0])
     epochs = [epoch for epoch in epochs_to_explain(hypnogram, order) if is_scorable[epoch]]
@@ -67,11 +67,11 @@ def explained_epochs(
     decibels = epoch_decibels(recording, epochs, hypnogram.epoch_seconds)
     low, high = colour_limits(decibels)
     spectra = 1 + np.clip((decibels - low) / max(high - low, 1e-6), 0, 1) * 254
-    rows = np.repeat(relevance_of_bands(explanation), np.diff(explanation.band_edges_hz), axis=1)  # of 1 Hz
-    relevance = np.zeros((len(rows), TOP_FREQUENCY_HZ, rows.shape[2]))
-    relevance[:, : rows.shape[1]] = rows
-    largest = np.abs(relevance).max(axis=(1, 2), keepdims=True)
-    relevance = 128 + 127 * relevance / np.where(largest > 0, largest, 1)
+    bands = relevance_of_bands(explanation)
+    seconds = shares_of_largest(bands.sum(axis=1))  # each band counts once, however many Hz it is wide
+    rows = np.repeat(shares_of_largest(bands), np.diff(explanation.band_edges_hz), axis=1)  # of 1 Hz
+    relevance = np.full((len(rows), TOP_FREQUENCY_HZ, rows.shape[2]), 128.0)
+    relevance[:, : rows.shape[1]] += 127 * rows
     return {
         "method": explanation.method,
         "decibels": [round(low, 1), round(high, 1)],
@@ -79,11 +79,18 @@ def explained_epochs(
             epoch: {
                 "relevance": packed(relevance[place]),
                 "spectrum": packed(np.nan_to_num(spectra[place])),
+                "seconds": seconds[place].round(3).tolist(),
                 "neighbours": neighbours_of(explanation, place),
             }
             for place, epoch in enumerate(epochs)
         },
     }
+
+
+def shares_of_largest(values: np.ndarray) -> np.ndarray:
+    """Divide the values of each epoch, (epochs, …), by the largest of its absolute values, if that is not 0."""
+    largest = np.abs(values).max(axis=tuple(range(1, values.ndim)), keepdims=True)
+    return values / np.where(largest > 0, largest, 1)
 
 
 def packed(values: np.ndarray) -> str:

@@ -131,19 +131,12 @@
     element("explanation-caption").textContent = "";
     if (!found) return;
     const relevance = bytes(found.relevance);
-    const seconds = relevance.length / 32;
     drawMap(element("spectrum"), bytes(found.spectrum), spectrumColour);
     drawMap(element("relevance"), relevance, relevanceColour);
 
-    const sums = Array.from({ length: seconds }, (_, second) => {
-      let sum = 0;
-      for (let row = 0; row < 32; row += 1) sum += relevance[row * seconds + second] - 128;
-      return sum;
-    });
-    const largest = Math.max(...sums.map(Math.abs), 1);
-    sums.forEach((sum, second) => {
-      const attributes = { x: second, y: 0, width: 1, height: 2, opacity: 0.22 * (Math.abs(sum) / largest) };
-      element("shades").append(svgNode("rect", { ...attributes, class: sum < 0 ? "against" : "for" }));
+    found.seconds.forEach((share, second) => {
+      const attributes = { x: second, y: 0, width: 1, height: 2, opacity: 0.22 * Math.abs(share) };
+      element("shades").append(svgNode("rect", { ...attributes, class: share < 0 ? "against" : "for" }));
     });
     const speaksAgainst = relevance.some((value) => value < 128);
     const decibels = night.explained.decibels.map((value) => `${Math.round(value)}`.replace("-", "−")).join(" to ");
@@ -151,7 +144,7 @@
       `Below the EEG: its spectrogram (${decibels} dB of 1 µV²/Hz) and what spoke for ${night.stages[chosen]}, by band ` +
       `and second; darker is more${speaksAgainst ? ", green spoke against it" : ""} (method: ` +
       `${night.explained.method.replaceAll("_", " ")}). Behind the EEG: the same, summed over bands.`;
-    drawNeighbours(found.neighbours);
+    if (found.neighbours.length) drawNeighbours(found.neighbours);
   }
 
   function drawNeighbours(neighbours) {
@@ -171,14 +164,16 @@
       return bar;
     });
     element("neighbour-bars").replaceChildren(...bars);
-    const own = neighbours.find(([epoch]) => epoch === chosen);
+    const own = Math.round(neighbours.find(([epoch]) => epoch === chosen)[1]);
     const [before, after] = [neighbours[0], neighbours.at(-1)].map(
       ([epoch]) => (Math.abs(epoch - chosen) * night.epochSeconds) / 60,
     );
+    const ofOthers =
+      `The others, from ${before} min before to ${after} min after, are drawn in the colours of their stages, the ` +
+      `tallest with ${largest.toFixed(1)} %${others.some(([, share]) => share < 0) ? "; pale ones spoke against it." : "."}`;
     element("neighbours-caption").textContent =
-      `This epoch itself (outlined) has ${own[1].toFixed(0)} % of the weight. The others, from ${before} min before ` +
-      `to ${after} min after, are drawn in the colours of their stages, the tallest with ${largest.toFixed(1)} %` +
-      `${others.some(([, share]) => share < 0) ? "; pale ones spoke against it." : "."}`;
+      `This epoch itself (outlined) has ${Math.abs(own)} % of the weight${own < 0 ? ", against its stage" : ""}. ` +
+      (others.length ? ofOthers : "");
   }
 
   function choose(epoch) {

@@ -7,6 +7,8 @@ import re
 
 import pytest
 
+from train_scripts.cli import main
+
 
 @pytest.fixture(scope="module")
 def tab(browser, night_report):
@@ -92,10 +94,35 @@ def test_an_explained_epoch_shows_its_bands_and_its_neighbours(tab, night_report
     assert [rows[0] == row for row in rows].count(True) == 16
     assert rows[28:] == [rows[31]] * 4
     assert rows[0] != rows[31]
+    seconds = night_report.data["explained"]["epochs"][str(epoch)]["seconds"]
+    shades = tab.page.locator("#shades rect").evaluate_all(
+        "rects => rects.map(rect => [rect.className.baseVal, Number(rect.getAttribute('opacity'))])"
+    )
+    assert shades == [["against" if share < 0 else "for", pytest.approx(0.22 * abs(share))] for share in seconds]
     bars = tab.page.locator("#neighbour-bars button")
     assert bars.count() == len(night_report.data["explained"]["epochs"][str(epoch)]["neighbours"])
     bars.last.click()
     assert not title(tab).startswith(f"Epoch {epoch},")
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_epochs", "caption"),
+    [("epoch", 3, None), ("sequence", 1, "This epoch itself (outlined) has 100 % of the weight.")],
+)
+def test_without_neighbours_it_opens_without_an_error_too(
+    browser, tiny_checkpoints, write_edf, tmp_path, kind, n_epochs, caption
+):
+    edf = write_edf(tmp_path / "night.edf", seconds=30 * n_epochs)
+    stage_with_report = ("--report", "--output", str(tmp_path), "--model", str(tiny_checkpoints[kind]))
+    assert main(["stage", str(edf), *stage_with_report]) == 0
+    with browser.tab() as tab:
+        tab.page.goto((tmp_path / "night_report.html").as_uri())
+        assert tab.page.locator("#relevance").is_visible()
+        assert tab.page.locator("#neighbours").is_visible() == (caption is not None)
+        if caption:
+            assert tab.page.locator("#neighbours-caption").inner_text().startswith(caption[:-1])
+            assert "min before" not in tab.page.locator("#neighbours-caption").inner_text()
+        assert tab.errors == []
 
 
 def test_the_slider_counts_what_a_review_brings(tab, night_report):

@@ -81,6 +81,8 @@ def test_the_explained_epochs_are_those_of_the_package(night_report):
     rows = expected.to_rows()[0]
     shown = (hertz_map(explained[str(epoch)]["relevance"]).astype(float) - 128) / 127
     np.testing.assert_allclose(shown, rows / np.abs(rows).max(), atol=0.01)
+    by_second = expected.relevance[0].sum(axis=0)  # as the picture of `sleepvit explain` has it
+    np.testing.assert_allclose(explained[str(epoch)]["seconds"], by_second / np.abs(by_second).max(), atol=1e-3)
     neighbours = np.array(explained[str(epoch)]["neighbours"])
     np.testing.assert_array_equal(neighbours[:, 0], expected.window[0])
     shares = 100 * expected.epoch_relevance[0] / np.abs(expected.epoch_relevance[0]).sum()
