@@ -54,7 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         clip = {"x": 0, "y": top, "width": WIDTH, "height": epoch["y"] + epoch["height"] - top + 12}
         page.screenshot(path=partial, full_page=True, clip=clip)
         browser.close()
-        Image.open(partial).convert("RGB").quantize(256).save(partial, optimize=True)  # a third of its size
+        picture = Image.open(partial).convert("RGB")
+        # a third of its size; the colours that explain an epoch are rare ones, which other palettes turn grey
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(partial, optimize=True)
     return 0
 
 

@@ -30,6 +30,7 @@ from .stage_recordings import add_staging_arguments, load_quiet_stager
 
 
 EPOCHS_AT_ONCE = 8
+N_OF_STAGE = 20
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         order = expected_review(hypnogram.probabilities)[0]
         epochs = order[is_scorable[order]][: args.uncertain].tolist()
     else:
-        epochs = args.epoch
+        epochs = list(dict.fromkeys(args.epoch))  # each once
     check_epochs(epochs, recording, hypnogram, prepared, where)
 
     stem = printable(args.recording.stem)
@@ -103,14 +104,19 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     which.add_argument("--stage", metavar="STAGE", help="epochs of one stage, evenly over the night")
     which.add_argument("--uncertain", type=positive, metavar="N", help="the N least certain epochs")
     parser.add_argument(
-        "--at-most", type=positive, default=20, metavar="N", help="how many epochs of --stage (default: %(default)s)"
+        "--at-most", type=positive, metavar="N", help=f"how many epochs of --stage (default: {N_OF_STAGE})"
     )
     parser.add_argument("--method", default=DEFAULT_METHOD, help=f"one of {', '.join(METHODS)} (default: %(default)s)")
     parser.add_argument(
         "--target", metavar="STAGE", help="the stage to look for reasons for (default: what the epoch was staged)"
     )
     add_staging_arguments(parser)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.at_most is None:
+        args.at_most = N_OF_STAGE
+    elif args.stage is None:
+        parser.error("--at-most goes with --stage: --epoch and --uncertain say how many themselves")
+    return args
 
 
 def positive(text: str) -> int:

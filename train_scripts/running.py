@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
     Returns:
         the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C.
     """
+    # a letter that the font of a picture lacks is drawn as a box; the warning names a line of code and no remedy
+    warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
     try:
         code = main(argv) or 0
         leave_process_group()

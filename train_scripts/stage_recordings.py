@@ -185,12 +185,14 @@ def describe(stem: str, hypnogram: Hypnogram) -> str:
     if not np.isfinite(hypnogram.confidence).any():
         line = f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; none of them could be scored"
         return "\n".join([line, *(f"    {note}" for note in hypnogram.notes)])
+    waso_min = statistics["wake_after_sleep_onset_min"]  # NaN for a night without sleep
     stages = " ".join(f"{stage} {statistics[f'{stage}_min']:.0f}" for stage in ("N1", "N2", "N3", "R"))
     line = (
         f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; "
         f"TST {statistics['total_sleep_time_min']:.0f} min ({stages}), "
-        f"SE {statistics['sleep_efficiency_percent']:.0f} %, WASO {statistics['wake_after_sleep_onset_min']:.0f} min"
+        f"SE {statistics['sleep_efficiency_percent']:.0f} %"
     )
+    line += "" if np.isnan(waso_min) else f", WASO {waso_min:.0f} min"
     return "\n".join([line, *(f"    {note}" for note in hypnogram.notes)])
 
 

@@ -47,7 +47,7 @@ def explain(night, tiny_checkpoints, tmp_path, capsys):
 
 
 def test_named_epochs_are_drawn_and_tabled(explain, night, tiny_checkpoints):
-    code, err, table, pictures = explain("--epoch", 5, 0, "--method", "integrated_gradients")
+    code, err, table, pictures = explain("--epoch", 5, 0, 5, "--method", "integrated_gradients")
     assert (code, err, pictures) == (0, [], ["epoch_0000.png", "epoch_0005.png"])
     assert table.columns.tolist() == COLUMNS
     assert len(table) == 2 * 5 * 30
@@ -168,7 +168,10 @@ def test_a_stage_that_does_not_occur_is_named_beside_those_that_do(explain, nigh
     assert all(stage in err[0].split("expected one of")[1] for stage in stages)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--uncertain", "0"), ("--epoch", "1", "--uncertain", "2")])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--uncertain", "0"), ("--epoch", "1", "--uncertain", "2"), ("--epoch", "1", "--at-most", "3")],
+)
 def test_what_to_explain_must_be_said_once(explain, arguments):
     with pytest.raises(SystemExit) as done:
         explain(*arguments)

@@ -1,9 +1,11 @@
 """How every script ends: what a distributed training started is over before Python is."""
 
+import io
 from pathlib import Path
 
 import pytest
 import torch.distributed as distributed
+from matplotlib.figure import Figure
 
 from modeling_sleepvit.errors import SettingError
 from train_scripts.cli import main
@@ -28,6 +30,16 @@ def test_threads_of_a_process_group_end_with_the_script(process_group):
     assert gloo_threads()
     assert run_script(lambda argv: None, []) == 0
     assert not gloo_threads()
+
+
+def test_a_letter_that_a_font_lacks_is_no_message_to_a_user(recwarn):
+    def draw(argv):
+        figure = Figure()
+        figure.suptitle("\u591c, the night of a recording")
+        figure.savefig(io.BytesIO())
+
+    assert run_script(draw, []) == 0
+    assert not [warning for warning in recwarn if "font" in str(warning.message)]
 
 
 def test_a_script_that_fails_does_not_wait_for_the_other_processes(process_group):

@@ -15,6 +15,7 @@ from transformers import AutoModel
 from modeling_sleepvit import Hypnogram
 from modeling_sleepvit.hypnogram import FRAME_COLUMNS
 from train_scripts.cli import main
+from train_scripts.stage_recordings import describe
 
 from ..conftest import eeg_like
 
@@ -177,6 +178,11 @@ def test_a_flat_signal_and_one_without_numbers_are_uns_throughout(stage, write_e
     assert set(frame["stage"]) == {"UNS"}
     assert frame["confidence"].isna().all()
     assert "10 of 10 epochs are flat" in out
+
+
+def test_a_night_without_sleep_is_summed_up_without_what_it_has_not():
+    night = Hypnogram(["W"] * 4, probabilities=np.tile([0.9, 0.1, 0, 0, 0], (4, 1)), channels=("Fpz-Cz",))
+    assert describe("night", night) == "night: 4 epochs of Fpz-Cz; TST 0 min (N1 0 N2 0 N3 0 R 0), SE 0 %"
 
 
 def test_a_missing_model_folder_is_named(stage, write_edf, tmp_path):
