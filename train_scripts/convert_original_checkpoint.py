@@ -9,7 +9,6 @@ the published sizes it is the published one, for others `--num-attention-heads` 
 import argparse
 import sys
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import nn
@@ -58,6 +57,8 @@ QKV, OUR_QKV = "0.fn.to_qkv", ("attention.q_proj", "attention.k_proj", "attentio
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Under which key a training script's checkpoint holds the weights."""
+
+WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 PARALLEL_PREFIX = "module."
 """What DataParallel puts before every name."""
@@ -124,7 +125,9 @@ def read_state_dict(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         raise CheckpointError(f"{path}: expected a file with a state dict, found no such file; check the path.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # the reader trips over a damaged file in any way there is
         raise CheckpointError(
             f"{path}: expected what torch.save makes of a state dict, found a damaged file or one with other objects "
             "than tensors, which are not loaded since they could run code; save model.state_dict() where the model is."
@@ -144,8 +147,9 @@ def read_state_dict(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def _is_weight(name, value) -> bool:
-    is_float = isinstance(name, str) and isinstance(value, torch.Tensor) and value.is_floating_point()
-    return is_float and bool(value.isfinite().all())
+    is_tensor = isinstance(name, str) and isinstance(value, torch.Tensor)
+    is_plain = is_tensor and value.dtype in WEIGHT_TYPES and value.layout == torch.strided and not value.is_meta
+    return is_plain and bool(value.isfinite().all())
 
 
 def convert(
@@ -298,7 +302,11 @@ def _encoder_sizes(
         "num_hidden_layers": 1 + max(int(layer) for layer in layers if layer.isdecimal()),
         "intermediate_size": _shape(tensors, f"{stem}0.1.fn.net.0.weight", 2, where)[0],
     }
-    inner_size = qkv_rows // 3
+    inner_size, rest = divmod(qkv_rows, 3)
+    if rest:
+        raise CheckpointError(
+            f"{where}: expected {stem}0.{QKV}.weight with as many rows for queries, keys and values, found {qkv_rows}."
+        )
     if heads is None:
         is_published = all(getattr(published, name) == size for name, size in sizes.items())
         if not is_published or inner_size != published.num_attention_heads * published.head_dim:

@@ -239,6 +239,7 @@ def without(name: str, preset: str = "eegspec-vtrans") -> dict:
     return state
 
 
+QKV = "transformer.layers.0.0.fn.to_qkv.weight"
 LAST_LAYER = "transformer.layers.7.1.fn.net.3.bias"
 
 
@@ -263,6 +264,10 @@ LAST_LAYER = "transformer.layers.7.1.fn.net.3.bias"
         ({**sequence_state(), "trans.mlp_head.1.bias": torch.ones(5)}, ["unknown trans.mlp_head.1.bias"]),
         ({**epoch_state("eegspec-1s"), "mlp_head.1.bias": torch.full((5,), torch.nan)}, ["mlp_head.1.bias"]),
         ({**epoch_state("eegspec-1s"), "steps": 7}, ["something else: steps"]),
+        ({**epoch_state("eegspec-1s"), QKV: torch.ones(2, 2).to_sparse()}, [f"something else: {QKV}"]),
+        ({**epoch_state("eegspec-1s"), QKV: torch.ones(2, 2, dtype=torch.float8_e4m3fn)}, [f"something else: {QKV}"]),
+        ({**epoch_state("eegspec-1s"), QKV: torch.ones(2, 2, device="meta")}, [f"something else: {QKV}"]),
+        ({**epoch_state("eegspec-1s"), QKV: torch.ones(191, 32)}, [f"{QKV} with as many rows", "found 191"]),
         ({"resnet.conv1.weight": torch.ones(3)}, ["found: resnet.conv1.weight"]),
         ({"state_dict": {}, "epoch": 1}, ["found dict without any"]),
         ([torch.ones(3)], ["found list"]),
@@ -279,7 +284,7 @@ def test_what_is_not_theirs_is_refused_by_name(content, messages, tmp_path, caps
     assert not (tmp_path / "ours").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no tensors here"])
+@pytest.mark.parametrize("content", [b"", b"no tensors here", b"\x80\x02."])
 def test_a_file_that_torch_cannot_read_is_refused(content, tmp_path, capsys):
     (tmp_path / "theirs.pth").write_bytes(content)
     assert sleepvit(["convert", str(tmp_path / "theirs.pth"), str(tmp_path / "ours")]) == 2
