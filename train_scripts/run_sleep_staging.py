@@ -65,7 +65,10 @@ def main(argv: list[str] | None = None) -> None:
         in_classes(nights, classes) for nights in read_splits(data_args, feature_extractor)
     )
     model, augmentation = make_model(model_args), make_augmentation(data_args.augmentation, feature_extractor)
-    check_fit(model, train_nights[0])
+    for nights in (train_nights, validation_nights):
+        for night in nights:
+            check_fit(model, night)
+        check_of_one_length(nights)
     logger.info(
         f"{sum(map(len, train_nights))} epochs of {len(train_nights)} nights to learn from, "
         f"{sum(map(len, validation_nights))} of {len(validation_nights)} to watch; "
@@ -187,6 +190,24 @@ def check_fit(model: StagingModel, night: NightRows) -> None:
             f"num_channels {config.num_channels}, num_rows {config.num_rows} and a multiple of num_frames "
             f"{config.num_frames}; take another model or change its settings."
         )
+
+
+def check_of_one_length(nights: list[NightRows]) -> None:
+    """Refuse nights whose epochs cannot stand in one batch, before the work starts.
+
+    Args:
+        nights: those to learn from, or those to watch.
+
+    Raises:
+        SettingError: their epochs differ in length.
+    """
+    for night in nights:
+        n_frames, expected = (one.input_values.shape[3] for one in (night, nights[0]))
+        if n_frames != expected:
+            raise SettingError(
+                f"{night.recording}: holds {n_frames} frames per epoch, expected {expected} as in "
+                f"{nights[0].recording}; take nights whose epochs have one length."
+            )
 
 
 def last_checkpoint(training_args: TrainingArguments) -> str | None:

@@ -9,6 +9,7 @@ from dataset_builders.prepared_nights import is_prepared, read_prepared_nights
 from dataset_builders.splits import Splits
 from modeling_sleepvit import SleepViTFeatureExtractor
 from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.stages import IGNORED_ID
 
 from .training_settings import DataArguments, ModelArguments
 
@@ -113,6 +114,8 @@ def without_profile(feature_extractor: SleepViTFeatureExtractor) -> dict:
 def _learnable(nights: list[NightRows], folder: str) -> list[NightRows]:
     if not nights:
         raise SettingError(f"{folder}: all subjects are left out, so nobody is left to learn from.")
+    if all((night.labels == IGNORED_ID).all() for night in nights):
+        raise SettingError(f"{folder}: expected scored epochs in the nights to learn from, found none.")
     return nights
 
 

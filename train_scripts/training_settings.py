@@ -123,7 +123,7 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
         refuse_wrong(settings)
         if settings.get("early_stopping_patience") is not None:
             settings["load_best_model_at_end"] = True
-        if settings.get("load_best_model_at_end"):
+        if settings.get("load_best_model_at_end") or settings.get("save_strategy") == "best":
             settings.setdefault("metric_for_best_model", "kappa")  # the library's own choice is the loss
         if not torch.accelerator.is_available():  # nor with use_cpu, as the library knows
             settings.setdefault("dataloader_pin_memory", False)
@@ -135,12 +135,13 @@ def parse_settings(argv: list[str] | None) -> tuple[ModelArguments, DataArgument
             raise ValueError("fold without splits, the file in which it is named")
         if data_args.early_stopping_patience is not None and training_args.eval_strategy == "no":
             raise ValueError("early_stopping_patience without an eval_strategy, for example 'epoch'")
-        if min(training_args.per_device_train_batch_size, training_args.per_device_eval_batch_size) < 1:
-            raise ValueError("per_device_train_batch_size and per_device_eval_batch_size must be 1 at least")
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+            if getattr(training_args, name) < 1:
+                raise ValueError(f"{name} must be 1 at least, found {getattr(training_args, name)}")
         if absent := sorted(set(training_args.report_to) - set(get_available_reporting_integrations())):
             raise ValueError(f"report_to names {', '.join(absent)}, which is misspelt or not installed")
         return model_args, data_args, training_args
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ImportError) as error:
         raise SettingError(f"{where}: {str(error).removesuffix('.')}.") from error
 
 

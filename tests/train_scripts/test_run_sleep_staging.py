@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioFrameClassification
@@ -89,7 +90,7 @@ def test_no_subject_is_on_two_sides(simulated_nights):
         ({"early_stopping_patience": 2.5}, "early_stopping_patience must be a whole number or null, found 2.5"),
         ({"augmentation": None}, "augmentation must be settings by name, found null"),
         ({"random_shift": "no"}, 'random_shift must be true or false, found "no"'),
-        ({"per_device_train_batch_size": 0}, "per_device_eval_batch_size must be 1 at least"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps must be 1 at least, found 0"),
         ({"report_to": "tensorbord"}, "report_to names tensorbord, which is misspelt or not installed"),
         ({"metric_for_best_model": "kapa"}, "metric_for_best_model: expected one of loss, n_epochs, accuracy, "),
         ({"fold": "SC401"}, "fold without splits, the file in which it is named"),
@@ -111,6 +112,38 @@ def test_wrong_settings_end_with_one_line(settings, tmp_path, capsys, change, me
     err = capsys.readouterr().err.strip().splitlines()
     assert len(err) == 1
     assert message in err[0]
+
+
+@pytest.mark.parametrize(
+    ("night", "arrays", "message"),
+    [
+        (
+            "SC4002E0",
+            {"x": np.ones((5, 500, 2)), "y": np.zeros(5)},
+            "SC4002E0: holds 2 channels, 20 rows and",
+        ),
+        (
+            "SC4012E0",
+            {"x": np.ones((5, 500, 2)), "y": np.zeros(5)},
+            "SC4012E0: holds 2 channels, 20 rows and",
+        ),
+        ("SC4002E0", {"x": np.ones((5, 1000)), "y": np.zeros(5)}, "10 frames per epoch, expected 5 as in SC4001E0"),
+    ],
+)
+def test_every_night_has_to_fit(settings, tmp_path, capsys, simulated_nights, night, arrays, message):
+    nights = tmp_path / "nights"
+    shutil.copytree(simulated_nights, nights)
+    np.savez(nights / f"{night}.npz", **arrays, fs=100.0)
+    assert train(settings | {"data_dir": str(nights)}, tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nights_that_nobody_scored_are_not_learned_from(settings, tmp_path, capsys):
+    for subject, label in (("P1", -1), ("P2", 0)):
+        np.savez(tmp_path / f"{subject}.npz", x=np.ones((5, 500)), y=np.full(5, label), fs=100.0)
+    own = {"data_dir": str(tmp_path), "subject_pattern": "(P.)", "test_subjects": [], "validation_subjects": ["P2"]}
+    assert train(settings | own, tmp_path) == 2
+    assert "expected scored epochs in the nights to learn from, found none" in capsys.readouterr().err
 
 
 def test_a_training_does_not_go_on_with_other_settings(settings, tmp_path, capsys):
@@ -272,6 +305,11 @@ class TestSettings:
         path.write_text(json.dumps(settings | {"learning_rate": 1, "max_steps": 1e1, "warmup_steps": 0.1}))
         _, _, training_args = parse_settings([str(path), "--weight_decay", "0", "--report_to", "tensorboard"])
         assert (training_args.learning_rate, training_args.max_steps) == (1, 10)
+
+    def test_what_is_best_is_told_by_kappa(self, tmp_path):
+        flags = ["--data_dir", "nights", "--output_dir", str(tmp_path), "--save_strategy", "best"]
+        _, _, training_args = parse_settings(flags)
+        assert training_args.metric_for_best_model == "kappa"
 
     def test_flags_alone(self, tmp_path):
         flags = ["--data_dir", "nights", "--output_dir", str(tmp_path), "--model", '{"hidden_size": 8}', "--use_cpu"]
