@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from transformers.utils import FEATURE_EXTRACTOR_NAME
 
-from modeling_sleepvit.errors import SettingError
+from modeling_sleepvit.errors import DatasetError, SettingError
 from modeling_sleepvit.whole_files import written_whole
 
 from .dataset_card import table_of_recordings, write_card
@@ -56,8 +56,8 @@ def prepare_folder(
 
     Called again after an interruption, it goes on with the recordings that are missing; the files are the same, byte
     for byte, as without the interruption. Called again when recordings were added, mended or taken away, it does what
-    that needs and no more. A recording that cannot be prepared does not stop the others. Where none can, the folder
-    keeps the reasons alone, and splits that were drawn for what it held before; it may be begun with other settings.
+    that needs and no more. A recording that cannot be prepared does not stop the others. Where none can, a new folder
+    keeps the reasons alone and may be begun with other settings; one that was whole before stays as it was.
 
     Args:
         builder: finds the nights and knows how to prepare them.
@@ -72,7 +72,8 @@ def prepare_folder(
 
     Raises:
         SettingError: the folder holds something else, or a dataset of other settings.
-        DatasetError: there is nothing to prepare, or the splits do not know a subject.
+        DatasetError: there is nothing to prepare, the splits do not know a subject, or of a dataset that was whole
+            no recording can be prepared any more.
     """
     output = Path(output)
     parts = builder.config.parts
@@ -91,6 +92,12 @@ def prepare_folder(
         )
         missing = {failure.recording for failure in failed}
         done = {night: place for night, place in place_of.items() if night.recording not in missing}
+        if failed and not done and any(output.glob("data/*/*.parquet")):
+            raise DatasetError(
+                f"{output}: expected the recordings that this dataset was made from, found none that can be prepared "
+                f"now ({failed[0].reason.removesuffix('.')}); the dataset was left as it was: check the folders of "
+                "the recordings and of their scorings, or remove this one to begin anew."
+            )
         # From here on everything is quick, so that a folder is hardly ever seen between two states.
         for path in set(output.glob("data/*/*.parquet")) - set(done.values()):
             path.unlink()
@@ -106,9 +113,7 @@ def prepare_folder(
         return PreparedFolder(recordings, failed)
     # not save_pretrained, which brings code along: a dataset is data
     builder.settings.feature_extractor.to_json_file(output / FEATURE_EXTRACTOR_NAME)
-    if splits is None:
-        (output / SPLITS_FILE).unlink(missing_ok=True)  # of what the folder held before
-    else:
+    if splits is not None:
         splits.to_json(output / SPLITS_FILE)
     write_card(output, builder, recordings, len(failed), repo)
     return PreparedFolder(recordings, failed)
@@ -133,7 +138,7 @@ def check_place(output: Path) -> None:
         return
     if output.is_dir():
         found = {path.name for path in output.iterdir() if not path.name.startswith(".")}
-        if not found or (NOT_PREPARED_FILE in found and found <= {NOT_PREPARED_FILE, SPLITS_FILE}):
+        if found <= {NOT_PREPARED_FILE}:
             return
     raise SettingError(
         f"{output}: expected a new folder or one that sleepvit prepare began, found other files; choose another."

@@ -17,23 +17,6 @@ FAULTS = ("not finite", "flat", "clipped")
 """What keeps an epoch from being scored."""
 
 
-def unscorable_epochs(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds: float = 30.0) -> np.ndarray:
-    """Find the epochs of one channel that hold no EEG to score: those with one of the `FAULTS`.
-
-    Args:
-        signal_uv: as for `epoch_faults`.
-        sampling_rate: samples per second in Hz.
-        epoch_seconds: length of an epoch in s.
-
-    Returns:
-        (n_epochs,) bool, True where the epoch should be scored "UNS".
-
-    Raises:
-        RecordingError: as for `epoch_faults`.
-    """
-    return epoch_faults(signal_uv, sampling_rate, epoch_seconds) != ""
-
-
 def epoch_faults(signal_uv: np.ndarray, sampling_rate: float, epoch_seconds: float = 30.0) -> np.ndarray:
     """Say what is wrong with each epoch of one channel.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from modeling_sleepvit.errors import RecordingError
-from modeling_sleepvit.signal_quality import epoch_faults, unscorable_epochs
+from modeling_sleepvit.signal_quality import epoch_faults
 
 
 def wave(amplitude=20.0, seconds=60, sampling_rate=100):
@@ -17,7 +17,7 @@ class TestUnscorable:
         return wave(seconds=600).reshape(20, 3000).copy()
 
     def unscorable(self, epochs, **options):
-        return np.flatnonzero(unscorable_epochs(epochs.ravel(), self.RATE, **options)).tolist()
+        return np.flatnonzero(epoch_faults(epochs.ravel(), self.RATE, **options)).tolist()
 
     @pytest.mark.parametrize("gain", [0.01, 0.1, 1, 10, 1e3])
     def test_only_the_bad_epochs_are_found_whatever_the_gain(self, night, gain):
@@ -45,18 +45,18 @@ class TestUnscorable:
         assert self.unscorable(np.round(night / 4) * 4) == []
 
     def test_only_whole_epochs_are_judged(self):
-        assert unscorable_epochs(wave(seconds=89.9), self.RATE).shape == (2,)
-        assert unscorable_epochs(wave(seconds=29), self.RATE).shape == (0,)
-        assert unscorable_epochs(wave(seconds=90), self.RATE, epoch_seconds=5).shape == (18,)
+        assert epoch_faults(wave(seconds=89.9), self.RATE).shape == (2,)
+        assert epoch_faults(wave(seconds=29), self.RATE).shape == (0,)
+        assert epoch_faults(wave(seconds=90), self.RATE, epoch_seconds=5).shape == (18,)
 
     def test_epochs_do_not_drift_at_an_odd_rate(self):
         rate = 100.05
         signal_uv = wave(sampling_rate=rate, seconds=3000)
         signal_uv[round(99 * 30 * rate) :] = 0.0
-        assert np.flatnonzero(unscorable_epochs(signal_uv, rate)).tolist() == [99]
+        assert np.flatnonzero(epoch_faults(signal_uv, rate)).tolist() == [99]
 
     def test_nothing_but_nan(self):
-        assert unscorable_epochs(np.full(6000, np.nan), self.RATE).all()
+        assert (epoch_faults(np.full(6000, np.nan), self.RATE) == "not finite").all()
 
     @pytest.mark.parametrize(
         ("array", "rate", "message"),
@@ -64,7 +64,7 @@ class TestUnscorable:
     )
     def test_wrong_input_is_refused(self, array, rate, message):
         with pytest.raises(RecordingError, match=message):
-            unscorable_epochs(array, rate)
+            epoch_faults(array, rate)
 
     def test_real_nights_raise_no_false_alarm(self, shared_data):
         """39 scored nights, 42,308 epochs of 5 s: none of them is flat, clipped or not finite."""
@@ -72,7 +72,7 @@ class TestUnscorable:
         alarms = n_epochs = 0
         for path in paths:
             with np.load(path) as night:
-                unscorable = unscorable_epochs(night["x"].ravel(), 100, epoch_seconds=5)
+                unscorable = epoch_faults(night["x"].ravel(), 100, epoch_seconds=5) != ""
             alarms, n_epochs = alarms + unscorable.sum(), n_epochs + unscorable.size
         assert n_epochs == 42_308
         assert alarms == 0

@@ -77,18 +77,16 @@ def test_where_nothing_could_be_prepared_the_reasons_are_left_and_other_settings
     assert (folder / "preparation.json").is_file()
 
 
-def test_a_split_outlives_the_nights_it_was_drawn_for(prepare, cohort):
+def test_a_dataset_outlives_the_disk_that_it_was_made_from(prepare, cohort):
     arguments = ("cohort", cohort, "--subject-pattern", "(S.)", "--fractions", "0.5,0,0.5")
     *_, folder = prepare(*arguments)
-    drawn = (folder / "splits.json").read_text()
-    scoring = cohort / "S1.txt"
-    gone = scoring.rename(cohort / "S1.gone")
-    assert prepare(*arguments)[0] == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["not_prepared.csv", "splits.json"]
-    gone.rename(scoring)
-    prepare(*arguments)
-    assert [path.name for path in folder.glob("data/*/*")] == ["S1.parquet"]
-    assert (folder / "splits.json").read_text() == drawn
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    (cohort / "S1.txt").rename(cohort / "S1.gone")
+    code, _, err, _ = prepare(*arguments)
+    assert code == 2
+    assert "found none that can be prepared now" in err
+    assert "left as" in err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
 
 
 def test_where_no_spectrum_can_be_learned_the_reason_is_told(prepare, cohort):
@@ -204,15 +202,6 @@ def test_odd_files_do_not_stop_the_others(prepare, npz_nights):
     ):
         (line,) = [line for line in err.splitlines() if f"{name} was not prepared" in line]
         assert reason in line
-
-
-def test_nothing_is_told_of_what_is_gone(prepare, cohort):
-    *_, folder = prepare("cohort", cohort)
-    (cohort / "S1.txt").unlink()
-    assert prepare("cohort", cohort)[0] == 2
-    assert not (folder / "README.md").exists()
-    assert not (folder / "recordings.csv").exists()
-    assert not list(folder.rglob("*.parquet"))
 
 
 @pytest.mark.parametrize(
