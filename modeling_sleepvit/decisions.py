@@ -72,7 +72,7 @@ class Decisions:
     @property
     def at_once(self) -> int:
         """How many decisions make a batch of bounded memory."""
-        config, n_windows = self.encoder.config, self.n_frames // self.encoder.config.num_frames
+        config, n_windows = self.encoder.config, max(1, self.n_frames // self.encoder.config.num_frames)
         n_cells = config.num_attention_heads * (config.num_patches + 1) ** 2 * n_windows * self.values.shape[1]
         if self.windows is not None:
             n_cells += self.model.config.num_attention_heads * (self.windows.embeddings.shape[1] + 1) ** 2

@@ -26,6 +26,8 @@ DEFAULT_METHOD = "integrated_gradients"
 FREQUENCY_CUT_HZ = (*range(16), 16, 20, 24, 28, 32)
 """Edges in Hz of the 20 rows of the published frequency cut."""
 
+_NOTHING = "there is nothing to explain: expected one epoch at least, found none."
+
 Targets = None | str | int | Sequence[str | int] | torch.Tensor | np.ndarray
 
 
@@ -122,10 +124,13 @@ def explain(
         the explanation; its `relevance` covers all epochs of a window.
 
     Raises:
-        SettingError: the model cannot be explained by the method, or method, target or epoch does not exist.
+        SettingError: the model cannot be explained by the method, or method, target or epoch does not exist, or there
+            is no decision.
         ValueError: an axis of the input does not fit the model.
     """
     check_method(model, method)
+    if 0 in np.shape(input_values)[:-3]:
+        raise SettingError(_NOTHING)
     with left_as_it_was(model, is_eager=method in NEED_ATTENTION_MAPS):
         values = _values_for(model, input_values)
         windows = None
@@ -134,9 +139,8 @@ def explain(
                 parts = values.split(max(1, EPOCHS_PER_BATCH // max(1, values.shape[1])))
                 embeddings = torch.cat([model.sleepvit.encode_epochs(part) for part in parts])
             everyone = torch.arange(values.shape[1], device=values.device).expand(len(values), -1)
-            windows = Windows(
-                embeddings, everyone, _epochs_for(model, values, epoch), _mask_for(embeddings, attention_mask)
-            )
+            epochs = _epochs_for(model, values, epoch)
+            windows = Windows(embeddings, everyone, epochs, _mask_for(embeddings, attention_mask, epochs))
         elif epoch is not None or attention_mask is not None:
             raise SettingError(
                 "epoch and attention_mask are for sequence models; an epoch model knows one epoch only."
@@ -182,11 +186,19 @@ def explain_night(
     """
     check_method(model, method)
     n_epochs = len(input_values)
-    chosen = np.arange(n_epochs) if epochs is None else np.asarray(epochs, dtype=np.int64).reshape(-1)
+    chosen = np.arange(n_epochs) if epochs is None else np.asarray(epochs).reshape(-1)
     if not len(chosen):
-        raise SettingError("there is nothing to explain: expected one epoch at least, found none.")
+        raise SettingError(_NOTHING)
+    if not np.issubdtype(chosen.dtype, np.integer):
+        raise SettingError(
+            f"epochs must be whole numbers from 0, found {chosen.dtype}; of a mask, give np.flatnonzero(mask)."
+        )
     if is_scorable is not None:
         is_scorable = torch.as_tensor(is_scorable, dtype=torch.bool)
+        if is_scorable.shape != (n_epochs,):
+            raise SettingError(
+                f"is_scorable must hold one value for each of {n_epochs} epochs, found: {tuple(is_scorable.shape)}."
+            )
     for number in chosen.tolist():
         if not 0 <= number < n_epochs:
             raise SettingError(f"epoch {number} is not in this night: expected 0 to {n_epochs - 1}.")
@@ -194,7 +206,7 @@ def explain_night(
             raise SettingError(f"epoch {number} cannot be scored, so that there is no stage to explain; leave it out.")
     with left_as_it_was(model, is_eager=method in NEED_ATTENTION_MAPS):
         decisions, window = decisions_of_night(
-            model, _values_for(model, input_values), torch.from_numpy(chosen), is_scorable
+            model, _values_for(model, input_values), torch.from_numpy(chosen.astype(np.int64)), is_scorable
         )
         explanation = _explained(decisions, target, method, row_edges_hz, options)
     return replace(_without_epochs(explanation), window=None if window is None else window.numpy())
@@ -296,7 +308,9 @@ def _epochs_for(
     return epochs
 
 
-def _mask_for(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+def _mask_for(
+    embeddings: torch.Tensor, attention_mask: torch.Tensor | None, epochs: torch.Tensor
+) -> torch.Tensor | None:
     if attention_mask is None:
         return None
     attention_mask = torch.as_tensor(attention_mask, device=embeddings.device)
@@ -305,6 +319,8 @@ def _mask_for(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> 
             f"attention_mask must have shape (batch, epochs) = {tuple(embeddings.shape[:2])}, found: "
             f"{tuple(attention_mask.shape)}."
         )
+    if not attention_mask.gather(1, epochs[:, None]).all():
+        raise SettingError(f"attention_mask calls an epoch padding whose stage is explained ({epochs.tolist()}).")
     return attention_mask.clone()
 
 

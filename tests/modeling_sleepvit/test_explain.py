@@ -166,6 +166,21 @@ def test_bf16_says_nearly_the_same(method):
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_inputs_that_do_not_fit_are_named(method):
+    epoch, x = MODELS["epoch"]
+    sequence, windows = MODELS["sequence"]
+    for frames in (0, 2):  # shorter than a window of the encoder
+        with pytest.raises(ValueError, match=f"axis frames: expected a multiple of 3, found {frames}"):
+            explain(epoch, x[..., :frames], method=method)
+    for model, empty in ((epoch, x[:0]), (sequence, windows[:0]), (sequence, windows[:, :0])):
+        with pytest.raises(SettingError, match="nothing to explain"):
+            explain(model, empty, method=method)
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0]]).expand(2, -1)
+    with pytest.raises(SettingError, match=r"calls an epoch padding whose stage is explained \(\[3, 3\]\)"):
+        explain(sequence, windows, method=method, attention_mask=mask)
+
+
 # Nights
 
 
@@ -224,6 +239,10 @@ def test_a_night_shorter_than_the_window_and_epochs_that_cannot_be_scored():
         explain_night(model, night, epochs=[0, 4])
     with pytest.raises(SettingError, match="nothing to explain"):
         explain_night(model, night, epochs=[])
+    with pytest.raises(SettingError, match=r"whole numbers from 0, found bool; of a mask, give np.flatnonzero"):
+        explain_night(model, night, epochs=is_scorable.numpy())
+    with pytest.raises(SettingError, match=r"one value for each of 4 epochs, found: \(3,\)"):
+        explain_night(model, night, is_scorable=is_scorable[:3])
 
 
 # Before and after
