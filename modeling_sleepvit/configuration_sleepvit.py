@@ -372,6 +372,10 @@ class SleepViTSequenceConfig(SleepViTEncoderConfig):
         self.check_positive("sequence_length")
         if self.label_mode not in ("all", "center"):
             raise ValueError(f"label_mode must be 'all' or 'center', found: {self.label_mode!r}")
+        if self.label_mode == "center" and self.sequence_length % 2 == 0:
+            raise ValueError(
+                f"label_mode 'center' needs an odd sequence_length, which has a centre, found: {self.sequence_length}"
+            )
         if self.position_type not in ("learned", "rotary"):
             raise ValueError(f"position_type must be 'learned' or 'rotary', found: {self.position_type!r}")
         if self.position_type == "rotary" and (self.head_dim % 2 or not self.rotary_base > 1):

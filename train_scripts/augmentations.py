@@ -42,7 +42,8 @@ class RowAugmentation:
         feature_extractor: the one that made the rows, with anchored scaling.
 
     Raises:
-        ValueError: the signal is to be changed but the scaling cannot be undone.
+        ValueError: a spread is negative, a probability is none, or the signal is to be changed but the scaling cannot
+            be undone.
     """
 
     value_noise: float = 0.0
@@ -57,6 +58,12 @@ class RowAugmentation:
     feature_extractor: SleepViTFeatureExtractor | None = None
 
     def __post_init__(self):
+        for name in ("value_noise", "epoch_offset", "row_offset", "gain", "tilt"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, found {getattr(self, name):g}")
+        for name in ("low_pass", "high_pass", "noise_floor", "band_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a probability, from 0 to 1, found {getattr(self, name):g}")
         self.changes_signal = any((self.tilt, self.low_pass, self.high_pass, self.noise_floor))
         if self.changes_signal and getattr(self.feature_extractor, "scaling", None) != "anchored":
             raise ValueError(

@@ -211,10 +211,26 @@ def check_of_one_length(nights: list[NightRows]) -> None:
 
 
 def last_checkpoint(training_args: TrainingArguments) -> str | None:
-    """Find the checkpoint an interrupted training goes on from; None where there is none."""
-    if Path(training_args.output_dir).is_dir():
-        return get_last_checkpoint(training_args.output_dir)
-    return None
+    """Find the checkpoint that a training goes on from.
+
+    Args:
+        training_args: name it in `resume_from_checkpoint`, or leave it to the last one in `output_dir`.
+
+    Returns:
+        its folder, or None where there is none.
+
+    Raises:
+        SettingError: the one that is named is not there.
+    """
+    named = training_args.resume_from_checkpoint
+    if named and not Path(named).is_dir():
+        raise SettingError(
+            f"resume_from_checkpoint: expected the folder of a checkpoint, found {named}; name one, or leave it out "
+            "to go on from the last one in output_dir."
+        )
+    if named or not Path(training_args.output_dir).is_dir():
+        return named or None
+    return get_last_checkpoint(training_args.output_dir)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,12 @@ def test_a_sequence_that_does_not_fit_is_refused_by_axis(shape, message):
         (SleepViTSequenceConfig, {"label_mode": "last"}, "'all' or 'center', found: 'last'"),
         (SleepViTSequenceConfig, {"position_type": "sine"}, "'learned' or 'rotary', found: 'sine'"),
         (SleepViTSequenceConfig, {"position_type": "rotary", "head_dim": 3}, "an even head_dim .*found: 3"),
-        (SleepViTSequenceConfig, {"label_mode": "center", "auxiliary_loss_weight": 0.1}, "needs label_mode 'all'"),
+        (SleepViTSequenceConfig, {"label_mode": "center", "sequence_length": 4}, "odd sequence_length"),
+        (
+            SleepViTSequenceConfig,
+            {"label_mode": "center", "sequence_length": 3, "auxiliary_loss_weight": 0.1},
+            "needs label_mode 'all'",
+        ),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(config_class, fields, message):

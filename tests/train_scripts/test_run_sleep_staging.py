@@ -41,6 +41,13 @@ def test_a_training_learns_saves_what_loads_and_resumes_bit_for_bit(settings, tm
     for name, weights in model.state_dict().items():
         assert torch.equal(weights, resumed.state_dict()[name]), name
 
+    # in another folder, from a checkpoint that is named
+    elsewhere = {"output_dir": str(tmp_path / "elsewhere"), "resume_from_checkpoint": str(checkpoints[0])}
+    assert train(settings | elsewhere, tmp_path) == 0
+    history = json.loads((tmp_path / "elsewhere" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["eval_kappa"] for entry in history if "eval_kappa" in entry] == kappas
+    assert len(list((tmp_path / "elsewhere").glob("checkpoint-*"))) == 5, "the first pass was not done anew"
+
     # the evaluation of the subject that was left out
     arguments = [str(simulated_nights), "--subjects", "SC402", "--output", str(tmp_path / "evaluation")]
     evaluate_checkpoint.main([str(run), *arguments, "--protocol", "simulated nights"])
@@ -80,6 +87,12 @@ def test_no_subject_is_on_two_sides(simulated_nights):
         ({"test_subjects": [], "validation_subjects": ["SC499"]}, "no night of the subjects SC499"),
         ({"learning_rat": 1}, "there is no setting learning_rat; expected learning_rate."),
         ({"augmentation": {"loudness": 1}}, "loudness"),
+        ({"augmentation": {"gain": -0.1}}, "augmentation: gain must be 0 or more, found -0.1"),
+        (
+            {"augmentation": {"band_dropout": 2}},
+            "augmentation: band_dropout must be a probability, from 0 to 1, found 2",
+        ),
+        ({"resume_from_checkpoint": "nowhere"}, "expected the folder of a checkpoint, found nowhere"),
         ({"augmentation": {"gain": "x"}}, "augmentation: could not convert string to float"),
         ({"feature_extractor": {"scalling": "none"}}, "feature_extractor: there is no setting scalling"),
         ({"feature_extractor": {"power_scale": "db"}}, "'log' or 'linear', found: 'db'"),
