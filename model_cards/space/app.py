@@ -178,10 +178,11 @@ def offer_channels(path: str | None):
     )
 
 
-def show_night(stager: SleepStagingPipeline, folder: Path, path: str, channel: str, before: StagedNight | None):
+def show_night(stager: SleepStagingPipeline, folder: Path, path: str, channel: str | None, before: StagedNight | None):
     """Stage the uploaded night and fill the page with it."""
     with said_on_the_page(Path(path)):
-        recording = read_recording(path, None if channel == BEST_CHANNEL else [channel])
+        is_named = channel and channel != BEST_CHANNEL  # the field may have been emptied
+        recording = read_recording(path, [channel] if is_named else None)
         hypnogram = stager(recording)
         prepared = stager.preprocess(recording)
         image, edges_px = drawn(night_figure(recording, hypnogram))

@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub import RepoCard
 
 from dataset_builders.simulation import simulate_night, write_simulated_night
-from model_cards.space.app import StagedNight, show_why
+from model_cards.space.app import StagedNight, show_night, show_why
 from modeling_sleepvit import Hypnogram, Recording
 from modeling_sleepvit.stager import load_stager
 
@@ -47,6 +47,13 @@ def edf(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("upload") / "SIMULATED_night.edf"
     write_simulated_night(path, simulate_night(1 / 6, seed=3))
     return path
+
+
+@pytest.mark.parametrize("channel", ["", None])
+def test_a_channel_that_was_emptied_is_the_best_one(edf, tiny_checkpoints, tmp_path, channel):
+    pytest.importorskip("gradio", reason='pip install ".[space]" installs what serves the page')
+    night = show_night(load_stager(tiny_checkpoints["sequence"]), tmp_path, str(edf), channel, None)[0]
+    assert night.hypnogram.channels == ("EEG Fpz-Cz",)
 
 
 @pytest.fixture(scope="module")
