@@ -268,9 +268,9 @@ def check_method(model: nn.Module, method: str) -> None:
     if method not in METHODS:
         raise SettingError(f"there is no method {method!r}: expected one of {', '.join(METHODS)}.")
     if config.encoder_type == "inception-vtrans" or config.num_eog_channels:
+        found = "reads the EOG, too" if config.num_eog_channels else "reads the EEG's waveform"
         raise SettingError(
-            f"explain needs a model that reads the spectrogram of the EEG alone, found encoder_type "
-            f"{config.encoder_type!r} with {config.num_eog_channels} EOG channels."
+            f"explain needs a model that reads the spectrogram of the EEG alone, found one that {found}."
         )
     if method != "occlusion" and any(parameter.is_inference() for parameter in model.parameters()):
         raise SettingError(

@@ -20,7 +20,7 @@ from modeling_sleepvit.explain_sleepvit import DEFAULT_METHOD, Explanation, chec
 from modeling_sleepvit.metrics_sleepvit import expected_review
 from modeling_sleepvit.recordings import printable
 from modeling_sleepvit.signal_quality import epoch_faults
-from modeling_sleepvit.stages import STAGES, stage_from_name
+from modeling_sleepvit.stages import STAGES, UNSCORED, stage_from_name
 from modeling_sleepvit.whole_files import written_whole
 
 from .epoch_explanations import epoch_decibels, explain_epochs, relevance_of_bands
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse_arguments(argv)
     check_output(args.output)
-    stage, target = (None if name is None else stage_from_name(name) for name in (args.stage, args.target))
+    stage, target = (None if name is None else stage_to_explain(name) for name in (args.stage, args.target))
     stager = load_quiet_stager(args.model)
     check_method(stager.model, args.method)  # before the work, not after it
     recording = read_recording(args.recording, args.channels)
@@ -151,6 +151,25 @@ def epochs_of_stage(hypnogram: Hypnogram, stage: str, is_scorable: np.ndarray, a
         )
     places = np.linspace(0, epochs.size - 1, min(at_most, epochs.size)).round().astype(int)
     return epochs[places].tolist()
+
+
+def stage_to_explain(name: str) -> str:
+    """Find the stage of a name.
+
+    Args:
+        name: any that `stage_from_name` understands.
+
+    Returns:
+        one of the five stages.
+
+    Raises:
+        UnknownStageError: there is no such stage.
+        SettingError: it stands for what was not scored.
+    """
+    stage = stage_from_name(name)
+    if stage == UNSCORED:
+        raise SettingError(f"{name} is no stage that a model decides for: expected one of {', '.join(STAGES)}.")
+    return stage
 
 
 def check_epochs(epochs: list[int], recording: Recording, hypnogram: Hypnogram, prepared: dict, where: str) -> None:

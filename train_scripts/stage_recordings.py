@@ -22,7 +22,7 @@ from modeling_sleepvit.whole_files import written_whole
 
 from .night_report.page import write_night_report
 from .prepare_dataset import names_between_commas
-from .running import USER_ERROR, check_output, report_error, run_script, sentence_about
+from .running import USER_ERROR, check_output, counted, report_error, run_script, sentence_about
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -182,14 +182,13 @@ def stage_recording(
 def describe(stem: str, hypnogram: Hypnogram) -> str:
     """Sum a night up in one line, and its notes in a line each below it."""
     statistics = hypnogram.statistics()
+    staged = f"{stem}: {counted(hypnogram.n_epochs, 'epoch')} of {', '.join(hypnogram.channels)}"
     if not np.isfinite(hypnogram.confidence).any():
-        line = f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; none of them could be scored"
-        return "\n".join([line, *(f"    {note}" for note in hypnogram.notes)])
+        return "\n".join([f"{staged}; none of them could be scored", *(f"    {note}" for note in hypnogram.notes)])
     waso_min = statistics["wake_after_sleep_onset_min"]  # NaN for a night without sleep
     stages = " ".join(f"{stage} {statistics[f'{stage}_min']:.0f}" for stage in ("N1", "N2", "N3", "R"))
     line = (
-        f"{stem}: {hypnogram.n_epochs} epochs of {', '.join(hypnogram.channels)}; "
-        f"TST {statistics['total_sleep_time_min']:.0f} min ({stages}), "
+        f"{staged}; TST {statistics['total_sleep_time_min']:.0f} min ({stages}), "
         f"SE {statistics['sleep_efficiency_percent']:.0f} %"
     )
     line += "" if np.isnan(waso_min) else f", WASO {waso_min:.0f} min"

@@ -141,7 +141,7 @@ def page(stager: SleepStagingPipeline, folder: Path):
             look = {"show_label": False, "interactive": False, "format": "png", "buttons": ["download", "fullscreen"]}
             picture = gradio.Image(elem_id="night", **look)
             with gradio.Row():
-                epoch = gradio.Number(0, label="Epoch, counted from 0", precision=0, minimum=0, elem_id="epoch")
+                epoch = gradio.Number(0, label="Epoch, counted from 0", precision=0, elem_id="epoch")
                 explain = gradio.Button("Explain this epoch", elem_id="explain")
                 download = gradio.DownloadButton("Download the hypnogram (CSV)", elem_id="csv")
             why = gradio.Image(elem_id="why", visible=False, **look)
@@ -199,7 +199,7 @@ def show_night(stager: SleepStagingPipeline, folder: Path, path: str, channel: s
         statistics_table(hypnogram),
         "\n".join(f"- {note}" for note in (f"Channel: {', '.join(hypnogram.channels)}.", *hypnogram.notes)),
         gradio.update(value=str(table)),
-        gradio.update(value=least_certain, maximum=hypnogram.n_epochs - 1),
+        least_certain,
         gradio.update(visible=False),
     )
 

@@ -33,12 +33,16 @@ def test_the_readme_says_what_a_space_needs_to_know():
     assert (SPACE / "requirements.txt").read_text().split() == [f"./{wheel}"]
 
 
-def test_a_number_that_was_emptied_is_asked_for(tmp_path):
+@pytest.mark.parametrize(
+    ("epoch", "message"),
+    [(None, "Name an epoch"), (99999, "has no epoch 99999: expected 0 to 0"), (-1, "no epoch -1")],
+)
+def test_a_number_that_is_no_epoch_of_the_night_is_told_as_that(tmp_path, epoch, message):
     gradio = pytest.importorskip("gradio", reason='pip install ".[space]" installs what serves the page')
     recording = Recording(np.zeros((1, 3000)), 100, ("Fpz-Cz",), path=tmp_path / "night.edf")
     night = StagedNight(recording, {}, Hypnogram(["W"]), (0, 1), tmp_path)
-    with pytest.raises(gradio.Error, match="Name an epoch"):
-        show_why(None, night, None)
+    with pytest.raises(gradio.Error, match=message):
+        show_why(None, night, epoch)
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,10 @@ def test_a_model_that_cannot_be_explained_is_refused_before_the_night_is_staged(
     SleepViTFeatureExtractor(num_eog_channels=1).save_pretrained(tmp_path / "eog")
     code, err, _, _ = explain("--epoch", 1, model=tmp_path / "eog")
     assert (code, len(err)) == (2, 1)
-    assert "explain needs a model that reads the spectrogram of the EEG alone" in err[0]
+    assert (
+        "explain needs a model that reads the spectrogram of the EEG alone, found one that reads the EOG, too"
+        in err[0]
+    )
 
 
 def test_another_stage_can_be_the_target(explain):
@@ -147,7 +150,8 @@ def test_another_stage_can_be_the_target(explain):
         (("--epoch", -1), ["night.edf has no epoch -1"]),
         (("--epoch", 3), ["night.edf", "EEG Fpz-Cz in epoch 3 is flat", "choose another epoch"]),
         (("--stage", "N9"), ["unknown sleep stage 'N9'"]),
-        (("--stage", "UNS"), ["no epoch to explain that was staged UNS: expected one of"]),
+        (("--stage", "UNS"), ["UNS is no stage that a model decides for: expected one of W, N1, N2, N3, R"]),
+        (("--epoch", 2, "--target", "UNS"), ["UNS is no stage that a model decides for"]),
         (("--epoch", 2, "--method", "guess"), ["no method 'guess': expected one of rollout"]),
         (("--epoch", 2, "--target", "N9"), ["unknown sleep stage 'N9'"]),
         (("--epoch", 2, "--channels", "C4-M1"), ["night.edf", "C4-M1", "EEG Fpz-Cz"]),
