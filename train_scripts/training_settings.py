@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -150,12 +151,17 @@ def refuse_wrong(settings: dict) -> None:
     hints = {name: hint for group in GROUPS for name, hint in get_type_hints(group).items()}
     for name, value in settings.items():
         if name not in hints:
-            meant = get_close_matches(name, hints, n=1)
-            raise ValueError(f"there is no setting {name}; " + (f"expected {meant[0]}" if meant else "leave it out"))
+            raise ValueError(no_such("setting", name, hints))
         if not is_of_type(value, hints[name]):
             kinds = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
             words = [WORDS[get_origin(kind) or kind] for kind in kinds]
             raise ValueError(f"{name} must be {' or '.join(words)}, found {json.dumps(value)}")
+
+
+def no_such(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is nothing of a name, and which one was perhaps meant."""
+    meant = get_close_matches(name, known, n=1)
+    return f"there is no {what} {name}; " + (f"expected {meant[0]}" if meant else "leave it out")
 
 
 def is_of_type(value: Any, hint: Any) -> bool:
@@ -190,11 +196,12 @@ def given_settings(argv: list[str] | None) -> tuple[dict, str]:
         the settings by name, and how a message about them begins.
 
     Raises:
-        SettingError: the file is missing or is no JSON.
+        SettingError: the file is missing or is no JSON, or there is no such flag.
     """
     parser = HfArgumentParser(
         GROUPS,
         prog="sleepvit train",
+        usage="sleepvit train [-h] [--NAME VALUE ...] [SETTINGS.json]",  # not all of the flags: they fill a screen
         description="Train a model on scored nights, from fresh weights or from a checkpoint.",
         allow_abbrev=False,
     )
@@ -203,7 +210,11 @@ def given_settings(argv: list[str] | None) -> tuple[dict, str]:
         if action.type is dict:
             action.type = json.loads
     parser.add_argument("settings", nargs="?", metavar="SETTINGS.json", help="file of settings, by name")
-    given = vars(parser.parse_args(argv))
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        flags = [flag for action in parser._actions for flag in action.option_strings]
+        raise SettingError(f"settings: {no_such('flag', unknown[0].partition('=')[0], flags)}.")
+    given = vars(given)
     path = given.pop("settings", None)
     where = "settings" if path is None else path
     try:

@@ -347,7 +347,6 @@ class TestSettings:
         with pytest.raises(SettingError, match="settings: no data_dir, which says where the nights lie"):
             parse_settings([])
 
-    def test_an_unknown_flag_ends_with_usage(self):
-        with pytest.raises(SystemExit) as error:
-            parse_settings(["--data_dir", "nights", "--learning", "1"])
-        assert error.value.code == 2
+    def test_an_unknown_flag_is_told_with_the_one_that_was_meant(self):
+        with pytest.raises(SettingError, match="there is no flag --learning_rat; expected --learning_rate"):
+            parse_settings(["--data_dir", "nights", "--learning_rat", "1e-4"])
