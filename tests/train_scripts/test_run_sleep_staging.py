@@ -58,9 +58,10 @@ def test_a_training_learns_saves_what_loads_and_resumes_bit_for_bit(settings, tm
     assert load_stager(run).model.config.epoch_config.num_frames == 5
 
 
-def test_the_single_epoch_model_trains_too(settings, tmp_path):
+def test_the_single_epoch_model_trains_too_and_logs_for_tensorboard(settings, tmp_path):
     settings |= {"model": {**TINY, "num_frames": 5}, "single_epoch": True, "num_train_epochs": 1}
-    assert train(settings, tmp_path) == 0
+    assert train(settings | {"report_to": "tensorboard"}, tmp_path) == 0
+    assert len(list((tmp_path / "run").rglob("events.out.tfevents.*"))) == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["architectures"] == [
         "SleepViTForAudioClassification"
     ]
