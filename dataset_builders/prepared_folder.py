@@ -93,6 +93,8 @@ def prepare_folder(
         missing = {failure.recording for failure in failed}
         done = {night: place for night, place in place_of.items() if night.recording not in missing}
         if failed and not done and any(output.glob("data/*/*.parquet")):
+            with suppress(OSError):  # of an earlier run, something is in it
+                work.rmdir()
             raise DatasetError(
                 f"{output}: expected the recordings that this dataset was made from, found none that can be prepared "
                 f"now ({failed[0].reason.removesuffix('.')}); the dataset was left as it was: check the folders of "
@@ -109,7 +111,7 @@ def prepare_folder(
     _write_table(recordings, output / "recordings.csv")
     _write_table(pd.DataFrame([asdict(failure) for failure in failed]), output / NOT_PREPARED_FILE)
     if not len(recordings):
-        _forget(output)
+        (output / PREPARATION_FILE).unlink()
         return PreparedFolder(recordings, failed)
     # not save_pretrained, which brings code along: a dataset is data
     builder.settings.feature_extractor.to_json_file(output / FEATURE_EXTRACTOR_NAME)
@@ -143,15 +145,6 @@ def check_place(output: Path) -> None:
     raise SettingError(
         f"{output}: expected a new folder or one that sleepvit prepare began, found other files; choose another."
     )
-
-
-def _forget(output: Path) -> None:
-    """Remove what speaks of a dataset where none is left, so that it can be begun anew."""
-    for name in ("README.md", FEATURE_EXTRACTOR_NAME, PREPARATION_FILE):
-        (output / name).unlink(missing_ok=True)
-    for folder in (*output.glob("data/*"), output / "data"):
-        with suppress(OSError):  # somebody else's files are in it
-            folder.rmdir()
 
 
 def _begin(output: Path, builder: NightsBuilder, parts: dict[str, list[str]] | None) -> None:

@@ -55,8 +55,8 @@ def run_script(main: Callable[[list[str] | None], int | None], argv: list[str] |
 def leave_process_group() -> None:
     """Part from the processes of a distributed training that is done, so that its threads end before Python does.
 
-    A thread of Gloo that lets go of its last tensor while the interpreter shuts down aborts the process, once in some
-    hundred trainings and oftener on a busy machine, and the launcher then calls a finished training a failed one.
+    A thread of Gloo that lets go of its last tensor while the interpreter shuts down aborts the process now and then,
+    and the launcher calls a finished training a failed one.
     """
     distributed = sys.modules.get("torch.distributed")  # not imported: no script need wait for PyTorch here
     if distributed is not None and distributed.is_available() and distributed.is_initialized():

@@ -80,13 +80,15 @@ def test_where_nothing_could_be_prepared_the_reasons_are_left_and_other_settings
 def test_a_dataset_outlives_the_disk_that_it_was_made_from(prepare, cohort):
     arguments = ("cohort", cohort, "--subject-pattern", "(S.)", "--fractions", "0.5,0,0.5")
     *_, folder = prepare(*arguments)
-    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    paths = sorted(folder.rglob("*"))
+    whole = {path: path.read_bytes() for path in paths if path.is_file()}
     (cohort / "S1.txt").rename(cohort / "S1.gone")
     code, _, err, _ = prepare(*arguments)
     assert code == 2
     assert "found none that can be prepared now" in err
     assert "left as" in err
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == whole
+    assert sorted(folder.rglob("*")) == paths
+    assert {path: path.read_bytes() for path in whole} == whole
 
 
 def test_where_no_spectrum_can_be_learned_the_reason_is_told(prepare, cohort):
